@@ -1,0 +1,1 @@
+"""The words everything else uses: contents, scores, policies, verdicts, errors. Standard library only."""
