@@ -43,8 +43,8 @@ class Part:
         except UnicodeEncodeError as error:
             code = ord(text[error.start])
             raise ContentError(
-                f"text has a lone surrogate U+{code:04X} at code point {error.start}; expected valid Unicode; "
-                "decode the source as UTF-16 or replace it"
+                f"text has a lone surrogate U+{code:04X} at code point {error.start}; "
+                "expected valid Unicode; decode the source as UTF-16 or replace it"
             ) from None
         return cls(Modality.TEXT, data, "text/plain", origin)
 
@@ -60,7 +60,9 @@ class Part:
         try:
             return self.data.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ContentError(f"text part is not UTF-8 at byte {error.start}; decode it before scoring") from None
+            raise ContentError(
+                f"text part is not UTF-8 at byte {error.start}; expected UTF-8; decode it before scoring"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)

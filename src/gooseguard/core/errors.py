@@ -4,7 +4,7 @@
     ├── ConfigError     a recipe, an option or a setting is wrong
     ├── PolicyError     a policy is wrong, or does not fit the scorer
     ├── DataError       a source, a dataset or an input row is wrong
-    ├── ArtefactError   a checkpoint, an engine file or a dataset folder is incomplete, altered or of a newer format
+    ├── ArtefactError   a checkpoint, an engine file or a dataset is incomplete, altered or of a newer format
     ├── ContentError    one content cannot be judged; the contents beside it can
     └── EngineError     the engine cannot run what it was asked to
 

@@ -1,0 +1,1 @@
+"""Many contents at once: tables in, tables out."""

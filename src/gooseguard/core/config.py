@@ -1,0 +1,112 @@
+"""TOML to a frozen dataclass: a stage's config, with overrides from `--set`; an unknown key is an error."""
+
+from __future__ import annotations
+
+import tomllib
+import types
+import typing
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from gooseguard.core.errors import ConfigError
+from gooseguard.core.taxonomy import nearest
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Override:
+    """A value from the command line: what it says as TOML, and as it was typed for keys that hold text."""
+
+    typed: str
+    parsed: Any
+
+
+def read_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """Read a recipe and apply `key.sub=value` overrides.
+
+    Raises:
+        ConfigError: no such file, not TOML, an unknown or missing key, a value of the wrong type.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"recipe {path}: cannot be read ({type(error).__name__}); expected a TOML file"
+        ) from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe {path}: not valid TOML: {error}") from None
+    for override in overrides:
+        _apply(table, override)
+    return build_config(kind, table, f"recipe {path.name}")
+
+
+def _apply(table: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override!r}: expected key=value, such as data.root=../data")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        # Not a TOML literal: a bare word or a path.
+        parsed = value
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = table.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override!r}: {parent} is a value, not a table")
+        table = child
+    table[last] = _Override(value, parsed)
+
+
+def build_config(kind: type[T], table: dict[str, Any], where: str) -> T:
+    """Make a `kind` from a table; nested dataclasses take nested tables.
+
+    Raises:
+        ConfigError: an unknown or missing key, a value of the wrong type.
+    """
+    assert is_dataclass(kind)  # noqa: S101  (no input can break it)
+    hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]
+    for key in table:
+        if key not in names:
+            raise ConfigError(
+                f"{where}: unknown key {key!r}; expected one of {', '.join(names)}{nearest(key, names)}"
+            )
+    values: dict[str, Any] = {}
+    for field in fields(kind):
+        if field.name in table:
+            values[field.name] = _convert(table[field.name], hints[field.name], f"{where}: {field.name}")
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise ConfigError(f"{where}: {field.name} is missing; add it or pass --set {field.name}=…")
+    return typing.cast("T", kind(**values))
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401  (TOML values are of any type until here)
+    origin = get_origin(hint)
+    if origin is types.UnionType:
+        # Only `kind | None` is used; TOML has no null, so that a value that is there is of the kind.
+        hint = next(option for option in get_args(hint) if option is not type(None))
+        return _convert(value, hint, where)
+    if isinstance(value, _Override):
+        # As typed: 1.10 is a version, not the number 1.1.
+        value = value.typed if hint is str and not isinstance(value.parsed, str) else value.parsed
+    if is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} is {value!r}, expected a table")
+        return build_config(hint, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{where} is {value!r}, expected a list")
+        return tuple(_convert(entry, get_args(hint)[0], where) for entry in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise ConfigError(f"{where} is {value!r}, expected {hint.__name__}")
+    return value

@@ -1,0 +1,1 @@
+"""Published sources -> a dataset folder: read, map, deduplicate, split, write."""

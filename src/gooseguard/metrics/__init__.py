@@ -1,0 +1,1 @@
+"""Arrays to numbers: ranking, calibration, resampling. NumPy only, no I/O."""

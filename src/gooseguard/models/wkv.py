@@ -1,0 +1,184 @@
+"""The WKV-7 recurrence over whole sequences, by matrix products, forward and backward.
+
+| letter | what | shape |
+| --- | --- | --- |
+| B T H N | sequences, tokens, heads, head size | |
+| r k v | receptance, key, value | (B, T, H, N) |
+| log_w | logarithm of the decay, at most 0 | (B, T, H, N) |
+| a b | removal and replacement keys, -kk and kk * in-context learning rate | (B, T, H, N) |
+| S | state, value index by key index | (B, H, N, N) |
+
+Token by token, with w = exp(log_w), the recurrence is
+
+    S_t = S_{t-1} diag(w_t) + (S_{t-1} a_t) b_t^T + v_t k_t^T        y_t = S_t r_t
+
+Inside a chunk of C tokens let P_t be the product of w_1 … w_t, and A = P_{t-1} a, B = b / P, K = k / P, R = P r (rows are tokens). With
+u_t = S_{t-1} a_t as the rows of U and S_0 the state before the chunk,
+
+    (I - tril(A B^T, -1)) U = A S_0^T + tril(A K^T, -1) V
+    Y   = R S_0^T + tril(R B^T) U + tril(R K^T) V
+    S_C = (S_0 + U^T B + V^T K) diag(P_C)
+
+so that only the chain of chunk states is sequential. As log_w > -0.6066, 1/P stays below 3e8 for a chunk of 32: far from float32's limits.
+
+Source: equations of RWKV-7 "Goose" (arXiv 2503.14456, section 3 and appendix); the triangular (UT) form follows Yang et al.,
+*Parallelizing Linear Transformers with the Delta Rule over Sequence Length* (arXiv 2406.06484). The derivation with decay is ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK = 16
+"""Tokens a chunk; 16 and 32 are measured in docs/design/0002-chunked-wkv.md."""
+
+
+def _split(x: Tensor, chunk: int) -> Tensor:
+    """View (B, T, H, N) as chunks, (B, H, T / C, C, N)."""
+    n_batch, n_token, n_head, size = x.shape
+    return x.view(n_batch, n_token // chunk, chunk, n_head, size).permute(0, 3, 1, 2, 4)
+
+
+def _join(x: Tensor) -> Tensor:
+    """Give chunks (B, H, n, C, N) back as (B, T, H, N), contiguous."""
+    n_batch, n_head, n_chunk, chunk, size = x.shape
+    return x.permute(0, 2, 3, 1, 4).reshape(n_batch, n_chunk * chunk, n_head, size)
+
+
+def _mask(chunk: int, like: Tensor) -> Tensor:
+    """Give the (2C, 2C) mask of [A; R] [B; K]^T: strictly lower above, lower with diagonal below."""
+    ones = torch.ones(chunk, chunk, dtype=like.dtype, device=like.device)
+    strict, full = torch.tril(ones, -1), torch.tril(ones)
+    return torch.cat([torch.cat([strict, strict], 1), torch.cat([full, full], 1)], 0)
+
+
+class _ChunkedWkv(torch.autograd.Function):
+    """WKV-7 on whole chunks; the backward pass is derived in docs/design/0002-chunked-wkv.md."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0913  (the recurrence has seven inputs; torch adds ctx)
+        ctx: Any,
+        r: Tensor,
+        log_w: Tensor,
+        k: Tensor,
+        v: Tensor,
+        a: Tensor,
+        b: Tensor,
+        state: Tensor,
+        chunk: int,
+    ) -> tuple[Tensor, Tensor]:
+        r, log_w, k, v, a, b = (_split(x, chunk) for x in (r, log_w, k, v, a, b))
+        n_batch, n_head, n_chunk, _, size = r.shape
+        shape = (n_batch, n_head, n_chunk, 2 * chunk, size)
+        total = log_w.cumsum(-2)
+        grow, shrink = torch.exp(total), torch.exp(-total)
+        # X = [A; R] reads, J = [B; K] writes, Z = [U; V] is what is written.
+        X, J, Z = r.new_empty(shape), r.new_empty(shape), r.new_empty(shape)
+        before = torch.exp(total - log_w)
+        torch.mul(a, before, out=X[..., :chunk, :])
+        torch.mul(r, grow, out=X[..., chunk:, :])
+        torch.mul(b, shrink, out=J[..., :chunk, :])
+        torch.mul(k, shrink, out=J[..., chunk:, :])
+        Z[..., chunk:, :] = v
+        decay = grow[..., -1:, :]
+        G = (X @ J.transpose(-1, -2)).mul_(_mask(chunk, r))
+        eye = torch.eye(chunk, dtype=r.dtype, device=r.device).expand(*shape[:3], chunk, chunk)
+        inverse = torch.linalg.solve_triangular(
+            eye - G[..., :chunk, :chunk], eye, upper=False, unitriangular=True
+        )
+        added = G[..., :chunk, chunk:] @ Z[..., chunk:, :]
+        states = r.new_empty(n_batch, n_head, n_chunk + 1, size, size)
+        states[:, :, 0] = state
+        for i in range(n_chunk):
+            S = states[:, :, i]
+            U = inverse[:, :, i] @ (X[:, :, i, :chunk] @ S.transpose(-1, -2) + added[:, :, i])
+            Z[:, :, i, :chunk] = U
+            states[:, :, i + 1] = (S + Z[:, :, i].transpose(-1, -2) @ J[:, :, i]) * decay[:, :, i]
+        Y = X[..., chunk:, :] @ states[:, :, :-1].transpose(-1, -2) + G[..., chunk:, :] @ Z
+        ctx.chunk = chunk
+        ctx.save_for_backward(X, J, Z, G, inverse, states, log_w, total)
+        return _join(Y), states[:, :, -1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        chunk: int = ctx.chunk
+        X, J, Z, G, inverse, states, log_w, total = ctx.saved_tensors
+        dY, dS = _split(gradients[0].contiguous(), chunk), gradients[1].clone()
+        n_chunk = X.shape[2]
+        decay = torch.exp(total[..., -1:, :])
+        # W = [D; dY], where D is the gradient of the right-hand side of the triangular system.
+        W = torch.empty_like(X)
+        W[..., chunk:, :] = dY
+        dU_local = G[..., chunk:, :chunk].transpose(-1, -2) @ W[..., chunk:, :]
+        d_decayed = torch.empty_like(states[:, :, 1:])
+        d_end = torch.empty_like(decay)
+        for i in reversed(range(n_chunk)):
+            d_end[:, :, i] = (dS * states[:, :, i + 1]).sum(-2, keepdim=True)
+            dS = dS * decay[:, :, i]
+            d_decayed[:, :, i] = dS
+            dU = dU_local[:, :, i] + J[:, :, i, :chunk] @ dS.transpose(-1, -2)
+            W[:, :, i, :chunk] = inverse[:, :, i].transpose(-1, -2) @ dU
+            dS = dS + W[:, :, i].transpose(-1, -2) @ X[:, :, i]
+        dG = (W @ Z.transpose(-1, -2)).mul_(_mask(chunk, X))
+        dX = dG @ J + W @ states[:, :, :-1]
+        dJ = dG.transpose(-1, -2) @ X + Z @ d_decayed
+        dV = J[..., chunk:, :] @ d_decayed.transpose(-1, -2) + G[..., chunk:].transpose(-1, -2) @ W
+        grow, shrink, before = torch.exp(total), torch.exp(-total), torch.exp(total - log_w)
+        dA_A = dX[..., :chunk, :] * X[..., :chunk, :]
+        d_total = torch.addcmul(dA_A, dX[..., chunk:, :], X[..., chunk:, :])
+        d_total.addcmul_(dJ[..., :chunk, :], J[..., :chunk, :], value=-1)
+        d_total.addcmul_(dJ[..., chunk:, :], J[..., chunk:, :], value=-1)
+        d_total[..., -1:, :] += d_end
+        d_log_w = d_total.flip(-2).cumsum(-2).flip(-2) - dA_A
+        parts = (
+            dX[..., chunk:, :] * grow,
+            d_log_w,
+            dJ[..., chunk:, :] * shrink,
+            dV,
+            dX[..., :chunk, :] * before,
+            dJ[..., :chunk, :] * shrink,
+        )
+        return (*(_join(part) for part in parts), dS, None)
+
+
+def wkv7(
+    r: Tensor,
+    log_w: Tensor,
+    k: Tensor,
+    v: Tensor,
+    a: Tensor,
+    b: Tensor,
+    state: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run the WKV-7 recurrence over whole sequences.
+
+    Args:
+        r: float32, (B, T, H, N), like `log_w`, `k`, `v`, `a`, `b`; any T, 0 included; none is written to.
+        log_w: logarithm of the decay, in (-0.6066, 0].
+        k: keys.
+        v: values.
+        a: removal keys, -kk.
+        b: replacement keys, kk times the in-context learning rate.
+        state: float32, (B, H, N, N), value index by key index; None is zero.
+
+    Returns:
+        y, (B, T, H, N), and the state after the last token, (B, H, N, N). Differentiable in every input.
+    """
+    n_batch, n_token, n_head, size = r.shape
+    if state is None:
+        state = r.new_zeros(n_batch, n_head, size, size)
+    if n_token == 0:
+        return r.new_zeros(r.shape), state
+    padding = -n_token % CHUNK
+    # A padded token neither decays nor writes: log_w, k and b are 0.
+    inputs = [
+        torch.nn.functional.pad(x, (0, 0, 0, 0, 0, padding)) if padding else x.contiguous()
+        for x in (r, log_w, k, v, a, b)
+    ]
+    # The recurrence stays in float32 whatever the layers around it run in.
+    with torch.autocast(r.device.type, enabled=False):
+        y, state = _ChunkedWkv.apply(*inputs, state, CHUNK)  # type: ignore[no-untyped-call]
+    return y[:, :n_token], state

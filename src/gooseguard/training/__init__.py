@@ -1,0 +1,1 @@
+"""Datasets to checkpoints: learning vocabularies and weights, calibrating scores."""

@@ -1,0 +1,263 @@
+"""The stage dataset -> checkpoint: vocabulary, fit, calibrate, policies, card. Resumes where a killed run left off."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gooseguard.codec.layout import RwkvConfig
+from gooseguard.codec.normalize import normalize
+from gooseguard.codec.tokenizer import Tokenizer
+from gooseguard.core.errors import DataError
+from gooseguard.core.manifest import canonical_json, digest_file
+from gooseguard.core.taxonomy import load_taxonomy
+from gooseguard.data.build import BuildConfig
+from gooseguard.data.shards import DatasetColumns, read_columns, read_dataset_manifest
+from gooseguard.models.checkpoint import write_checkpoint
+from gooseguard.models.mod_rwkv import ModRwkv, ModRwkvConfig
+from gooseguard.training.batches import TokenRows, pack
+from gooseguard.training.calibrate import apply_platt, fit_platt
+from gooseguard.training.loop import Checkpoints, LoopConfig, Reporter, TrainingSet, fit, predict
+from gooseguard.training.objectives import category_weights
+from gooseguard.training.thresholds import GOALS, Rate, choose, policy_toml
+from gooseguard.training.vocabulary import train_vocabulary
+
+ORDINARY = ("benign_goemotions_unlabelled", "benign_dolly_instructions")
+"""Sources of unselected text, on which flagged shares are reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """The sizes of the model to train."""
+
+    n_layer: int = 3
+    """Blocks."""
+    n_embd: int = 256
+    """Width."""
+    head_size: int = 64
+    """Width of a head."""
+    vocab_size: int = 16384
+    """Tokens of the vocabulary, bytes and the reserved token included."""
+    rank_g: int = 64
+    """LoRA rank of the gate; the other ranks are 32."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """A recipe."""
+
+    name: str
+    """Name of the model."""
+    version: str
+    """Version of the policies that are written beside it."""
+    data: BuildConfig
+    """The dataset, built first where it is not there yet."""
+    model: ModelSize = field(default_factory=ModelSize)
+    """Sizes."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """How to fit."""
+    least_positives: int = 50
+    """A category with fewer positive validation rows is not scored."""
+    rare_rows: int = 10_000
+    """Rows annotated in a category with fewer annotated training rows than this …"""
+    rare_repeats: int = 2
+    """… are seen this often an epoch."""
+
+
+Say = Callable[[str], None]
+
+
+def scored_categories(val: DatasetColumns, categories: list[str], least_positives: int) -> list[str]:
+    """List the categories with enough positive validation rows (soft label at least 0.5), in taxonomy order."""
+    positives = (np.nan_to_num(val.labels, nan=0.0) >= 0.5).sum(0)
+    return [category for category, count in zip(categories, positives, strict=True) if count >= least_positives]
+
+
+def _tokenize(texts: list[str], labels: NDArray[np.float32], tokenizer: Tokenizer) -> TokenRows:
+    return pack([tokenizer.encode(normalize(text).text) for text in texts], labels)
+
+
+def _tokenizer(texts: list[str], config: TrainConfig, work: Path, say: Say) -> Tokenizer:
+    """Train the vocabulary, or read the one that an earlier start of this run trained."""
+    path = work / "vocabulary.json"
+    if path.is_file():
+        return Tokenizer.from_json(path.read_text("utf-8"))
+    say("train vocabulary")
+    tokenizer = train_vocabulary((normalize(text).text for text in texts), config.model.vocab_size)
+    partial = path.with_suffix(".partial")
+    partial.write_text(tokenizer.to_json(), "utf-8")
+    partial.replace(path)
+    return tokenizer
+
+
+def _repeats(labels: NDArray[np.float32], config: TrainConfig) -> NDArray[np.int64]:
+    """Give how often an epoch sees each row: never without labels, more often with rare ones."""
+    annotated = ~np.isnan(labels)
+    rare = annotated.sum(0) < config.rare_rows
+    repeats = annotated.any(1).astype(np.int64)
+    repeats[annotated[:, rare].any(1)] = config.rare_repeats
+    return repeats
+
+
+def train(config: TrainConfig, dataset: Path, output: Path, report: Reporter, say: Say) -> Path:
+    """Train, calibrate and write the checkpoint folder `output`/checkpoint, and policies beside it.
+
+    Args:
+        config: the recipe.
+        dataset: a dataset folder.
+        output: folder of the run; work files that a resumed run needs lie in its `work`.
+        report: told where training stands, after every step.
+        say: told which phase begins.
+
+    Returns:
+        The checkpoint folder.
+
+    Raises:
+        DataError: no category has enough validation positives.
+        ArtefactError: the run was begun with another recipe or other data.
+    """
+    taxonomy = list(load_taxonomy())
+    say("read dataset")
+    val = read_columns(dataset, "val", taxonomy)
+    scored = scored_categories(val, taxonomy, config.least_positives)
+    if not scored:
+        raise DataError(f"{dataset}: no category has {config.least_positives} positive validation rows; add data")
+    columns = [taxonomy.index(category) for category in scored]
+    train_split = read_columns(dataset, "train", taxonomy)
+    work = output / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer(train_split.texts, config, work, say)
+    say("tokenise")
+    train_rows = _tokenize(train_split.texts, train_split.labels[:, columns], tokenizer)
+    val_rows = _tokenize(val.texts, val.labels[:, columns], tokenizer)
+    languages = sorted({tag for tag in train_split.languages if tag})
+    training_set = TrainingSet(
+        train_rows, val_rows, _repeats(train_rows.labels, config), category_weights(train_rows.labels)
+    )
+    manifest_digest = digest_file(dataset / "manifest.json")
+    recipe = asdict(config)
+    fingerprint = hashlib.sha256((canonical_json({**recipe, "data": manifest_digest})).encode()).hexdigest()
+    checkpoints = Checkpoints(work / "resume", fingerprint)
+    size = config.model
+    backbone = RwkvConfig(
+        n_layer=size.n_layer,
+        n_embd=size.n_embd,
+        vocab_size=tokenizer.vocab_size,
+        head_size=size.head_size,
+        rank_g=size.rank_g,
+    )
+    model = ModRwkv(ModRwkvConfig(backbone, tuple(scored)), config.loop.seed)
+    say("fit")
+    facts = fit(model, training_set, config.loop, checkpoints, report)
+    say("calibrate")
+    logits = predict(model, val_rows)
+    calibration = calibrate(logits, val_rows.labels, scored)
+    card = {
+        "training": {**facts, **_environment()},
+        "data": describe_data(read_dataset_manifest(dataset).facts, scored),
+        "recipe": recipe,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    checkpoint = write_checkpoint(
+        output / "checkpoint",
+        model,
+        name=config.name,
+        tokenizer=tokenizer,
+        calibration=calibration,
+        languages=languages,
+        card=card,
+        config=recipe,
+        inputs={"dataset": manifest_digest},
+    )
+    say("choose thresholds")
+    rates = validation_rates(logits, val, val_rows.labels, scored, calibration)
+    write_policies(output / "policies", config, rates)
+    return checkpoint
+
+
+def calibrate(logits: NDArray[np.float32], labels: NDArray[np.float32], categories: list[str]) -> dict[str, dict[str, float]]:
+    """Fit scale and bias of every category on its annotated rows; logits and labels are float32, (n, K)."""
+    calibration = {}
+    for k, category in enumerate(categories):
+        rows = ~np.isnan(labels[:, k]) & ~np.isnan(logits[:, k])
+        scale, bias = fit_platt(logits[rows, k], labels[rows, k])
+        calibration[category] = {"scale": scale, "bias": bias}
+    return calibration
+
+
+def validation_rates(
+    logits: NDArray[np.float32],
+    val: DatasetColumns,
+    labels: NDArray[np.float32],
+    categories: list[str],
+    calibration: Mapping[str, Mapping[str, float]],
+) -> dict[str, dict[str, tuple[Rate, Rate]]]:
+    """Choose every policy's thresholds: policy id to category to review and block rate."""
+    sources = np.array(val.sources)
+    rates: dict[str, dict[str, tuple[Rate, Rate]]] = {goal.id: {} for goal in GOALS}
+    for k, category in enumerate(categories):
+        scores = apply_platt(logits[:, k], calibration[category]["scale"], calibration[category]["bias"])
+        rows = ~np.isnan(labels[:, k]) & ~np.isnan(scores)
+        ordinary = {source: scores[(sources == source) & ~np.isnan(scores)] for source in ORDINARY}
+        for goal in GOALS:
+            review, block = (
+                choose(scores[rows], labels[rows, k] >= 0.5, ordinary, fpr)
+                for fpr in (goal.review_fpr, goal.block_fpr)
+            )
+            rates[goal.id][category] = (review, block)
+    return rates
+
+
+def write_policies(
+    folder: Path, config: TrainConfig, rates: Mapping[str, Mapping[str, tuple[Rate, Rate]]]
+) -> None:
+    """Write one TOML file a policy, whole or not at all."""
+    folder.mkdir(exist_ok=True)
+    for goal in GOALS:
+        text = policy_toml(goal, config.version, config.name, rates[goal.id])
+        partial = folder / f"{goal.id}.partial"
+        partial.write_text(text, "utf-8")
+        partial.replace(folder / f"{goal.id}.toml")
+
+
+def describe_data(facts: Mapping[str, Any], categories: list[str]) -> dict[str, Any]:
+    """Take from a dataset's facts what a model card says: sets with licence and rows, counts a category and split."""
+    counts = facts["counts"]
+    return {
+        "sets": {
+            name: {
+                "licence": source["licence"],
+                "citation": source["citation"],
+                "language": source["language"],
+                "weak": source["weak"],
+                "rows": counts["train"]["sources"].get(name, 0),
+            }
+            for name, source in facts["sets"].items()
+        },
+        "categories": {
+            category: {split: counts[split]["categories"].get(category) for split in counts} for category in categories
+        },
+        "not_scored": {
+            category: {split: counts[split]["categories"].get(category) for split in counts}
+            for category in load_taxonomy()
+            if category not in categories
+        },
+        "languages": counts["train"]["languages"],
+    }
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "gooseguard": version("gooseguard"),
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
