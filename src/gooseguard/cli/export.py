@@ -8,6 +8,7 @@ from typing import Annotated, Protocol
 
 import typer
 
+from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.output import open_output
 from gooseguard.core.errors import ConfigError
 
@@ -42,7 +43,7 @@ def register(app: typer.Typer, export: Export) -> None:
         checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder that train wrote.")],
         output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Engine file to write.")],
         dtype: Annotated[Dtype, typer.Option(help="f32 is exact, bf16 half as large.")] = Dtype.F32,
-        json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+        json: options.Json = False,
     ) -> None:
         if not checkpoint.is_dir():
             raise ConfigError(f"{checkpoint} is no folder; expected a checkpoint that train wrote")

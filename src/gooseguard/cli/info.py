@@ -6,13 +6,13 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.output import open_output
 from gooseguard.cli.render import to_text
 from gooseguard.core.errors import GooseguardError
@@ -20,6 +20,8 @@ from gooseguard.core.policy import packaged_policies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import typer
 
     from gooseguard.cli.score import LoadScorer
 
@@ -49,11 +51,9 @@ def register(app: typer.Typer, load: LoadScorer) -> None:
 
     @app.command("info", help=HELP, epilog=EPILOG)
     def info(
-        model: Annotated[
-            str | None, typer.Option(metavar="FILE", help="Engine file; without it the starter.")
-        ] = None,
-        threads: Annotated[int | None, typer.Option(min=1, help="Threads; without it one a core.")] = None,
-        json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+        model: options.Model = None,
+        threads: options.Threads = None,
+        json: options.Json = False,
     ) -> None:
         facts = collect_facts(load, model, threads)
         with open_output(None) as output:
@@ -88,8 +88,8 @@ def collect_facts(load: LoadScorer, model: str | None, threads: int | None) -> d
         return facts
     facts["model"] = {
         "name": scorer.name,
-        "backend": f"{type(scorer).__module__}.{type(scorer).__qualname__}",
-        "threads": getattr(scorer, "threads", threads),
+        "backend": getattr(scorer, "backend", f"{type(scorer).__module__}.{type(scorer).__qualname__}"),
+        "threads": threads or facts["machine"]["cores"],
         "categories": sorted(scorer.categories),
         "languages": sorted(scorer.languages),
         "modalities": sorted(str(modality) for modality in scorer.modalities),
@@ -158,5 +158,5 @@ def _table(title: str, entries: Mapping[str, object]) -> Group:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in entries.items():
-        table.add_row(Text(str(name)), Text("automatic" if value is None else str(value)))
+        table.add_row(Text(str(name)), Text(str(value)))
     return Group(Text(title, style="bold"), table, Text(""))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gooseguard.cli import export, info, score
+from gooseguard.cli import export, info, score, train
 from gooseguard.cli.output import EXIT_BROKEN_PIPE, silence_stdout
 from gooseguard.core.errors import GooseguardError
 
@@ -82,6 +82,7 @@ def create_app(
     )
     app.callback(invoke_without_command=True)(_options)
     score.register(app, load)
+    train.register(app)
     export.register(app, export_checkpoint)
     info.register(app, load)
     return app
@@ -147,8 +148,9 @@ def _fail(message: str, status: int, *, is_debug: bool) -> int:
 def _usage_message(error: typer.TyperException) -> str:
     """Give what is wrong with the command line, the nearest option, and where to read on."""
     possible = getattr(error, "possibilities", None)
-    message = (error.message if possible else error.format_message()).rstrip(".")
+    message = (error.message if possible else error.format_message()).replace("Value error, ", "")
     hint = f"; did you mean {possible[0]!r}?" if possible else ""
+    end = "" if (message + hint).endswith("?") else ";"
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else PROGRAM
-    return f"{message[:1].lower()}{message[1:]}{hint}; see {command} --help"
+    return f"{message[:1].lower()}{message[1:].rstrip('.')}{hint}{end} see {command} --help"

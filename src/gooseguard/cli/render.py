@@ -86,7 +86,7 @@ def _score_table(scores: Mapping[str, float | None], policy: Policy) -> Table:
     table.add_column("review", justify="right", style="dim")
     table.add_column("block", justify="right", style="dim")
     table.add_column("")
-    for category, score in sorted(scores.items(), key=lambda entry: -1.0 if entry[1] is None else -entry[1]):
+    for category, score in sorted(scores.items(), key=lambda entry: 1.0 if entry[1] is None else -entry[1]):
         threshold = policy.thresholds.get(category)
         outcome = ""
         if score is not None and threshold is not None:

@@ -38,6 +38,9 @@ BYTES_PER_CHARACTER = 12
 SPARE_BYTES = 4 << 20
 """What a line may hold beside its text."""
 
+SKIP_BYTES = 1 << 16
+"""How much of a line that is too long is read at once, to throw it away."""
+
 HEAD_BYTES = 8192
 """How much of a file is looked at before it is read."""
 
@@ -87,7 +90,7 @@ class Layout:
 
     @property
     def max_line_bytes(self) -> int:
-        """Give the bytes a line may have: any text within `max_characters` fits, however it is escaped."""
+        """Give the bytes a line may have, its end included: enough for any text, however it is escaped."""
         return BYTES_PER_CHARACTER * self.max_characters + SPARE_BYTES
 
     def resolve_format(self) -> Format:
@@ -188,17 +191,14 @@ def _lines(stream: io.BufferedReader, layout: Layout) -> Iterator[bytes | None]:
     limit = layout.max_line_bytes
     try:
         for number in itertools.count():
-            line = stream.readline(limit)
+            line = stream.readline(limit + 1)
             if not line:
                 return
-            if len(line) == limit and not line.endswith(b"\n"):
-                rest = stream.readline(limit)
-                is_too_long = bool(rest)
-                while rest and not rest.endswith(b"\n"):
-                    rest = stream.readline(limit)
-                if is_too_long:
-                    yield None
-                    continue
+            if len(line) > limit:
+                while line and not line.endswith(b"\n"):
+                    line = stream.readline(SKIP_BYTES)
+                yield None
+                continue
             yield line.removeprefix(_BOM) if number == 0 else line
     except OSError as error:
         raise DataError(f"{layout.name}: cannot be read further ({error.strerror})") from None
@@ -220,7 +220,7 @@ def _json_row(line: bytes | None, number: int, row_id: str, layout: Layout) -> R
             row_id, f"{where}: more than {layout.max_line_bytes} bytes; expected one JSON object a line"
         )
     try:
-        value = json.loads(line.decode("utf-8"))
+        value = json.loads(line.rstrip().decode("utf-8"))
     except UnicodeDecodeError as error:
         return _error(
             row_id,

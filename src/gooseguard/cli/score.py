@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
+from rich.text import Text
 
 from gooseguard.batch.table import MAX_ROWS, Row, score_batches, score_rows
+from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.output import Output, json_line, open_output
 from gooseguard.cli.render import summary_line, to_text, verdict_line, verdict_table
 from gooseguard.cli.rows import MAX_CHARACTERS, STDIN, Format, Layout, make_content, open_input, read_rows
@@ -49,15 +52,40 @@ class LoadScorer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Style:
-    """How verdicts are written."""
+class _Job:
+    """Who scores, by which policy, and where the verdicts go."""
 
+    scorer: Scorer
+    """Fits the policy."""
     policy: Policy
     """Whose thresholds count."""
     is_json: bool
     """One JSON object a row, else for people."""
-    is_terminal: bool
-    """Whether colours make sense."""
+    path: Path | None
+    """The file to write; else standard output."""
+
+
+_Text = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="The text, in quotes.")]
+_Source = Annotated[
+    str | None, typer.Option("--input", metavar="FILE", help="JSON Lines or CSV; - is standard input.")
+]
+_Spans = Annotated[bool, typer.Option("--spans", help="Also say where in the text; slower.")]
+_Output = Annotated[
+    Path | None, typer.Option("--output", metavar="FILE", help="Write here; appears when it is whole.")
+]
+_Form = Annotated[Format, typer.Option("--format", help="Of --input; auto goes by the file's name.")]
+_TextColumn = Annotated[
+    str, typer.Option("--text-column", metavar="NAME", help="Column, or JSON key, of the text.")
+]
+_IdColumn = Annotated[
+    str | None, typer.Option("--id-column", metavar="NAME", help="Column, or JSON key, of the id; else id.")
+]
+_MaxCharacters = Annotated[
+    int, typer.Option("--max-characters", min=1, help="A longer text is an error of its row.")
+]
+_BatchRows = Annotated[
+    int, typer.Option("--batch-rows", min=1, help="Rows scored at once; 1 answers each line as it comes.")
+]
 
 
 def register(app: typer.Typer, load: LoadScorer) -> None:
@@ -65,149 +93,111 @@ def register(app: typer.Typer, load: LoadScorer) -> None:
 
     @app.command("score", help=HELP, epilog=EPILOG)
     def score(  # noqa: PLR0913  (one parameter an option)
-        text: Annotated[
-            list[str] | None, typer.Argument(metavar="[TEXT]", help="The text, in quotes.")
-        ] = None,
-        source: Annotated[
-            str | None, typer.Option("--input", metavar="FILE", help="JSON Lines or CSV; - is stdin.")
-        ] = None,
-        json: Annotated[
-            bool, typer.Option("--json", help="Write JSON Lines: one verdict a row, in order.")
-        ] = False,
-        policy: Annotated[
-            str, typer.Option(metavar="NAME|FILE", help="A packaged policy, or a TOML file.")
-        ] = "default",
-        model: Annotated[
-            str | None, typer.Option(metavar="FILE", help="Engine file; without it the starter.")
-        ] = None,
-        threads: Annotated[int | None, typer.Option(min=1, help="Threads; without it one a core.")] = None,
-        spans: Annotated[bool, typer.Option("--spans", help="Also say where in the text; slower.")] = False,
-        output: Annotated[
-            Path | None, typer.Option(metavar="FILE", help="Write there, at the end and whole.")
-        ] = None,
-        form: Annotated[
-            Format, typer.Option("--format", help="Of --input; auto goes by its name.")
-        ] = Format.AUTO,
-        text_column: Annotated[
-            str, typer.Option(metavar="NAME", help="Column or JSON key of the text.")
-        ] = "text",
-        id_column: Annotated[
-            str | None, typer.Option(metavar="NAME", help="Column or JSON key of the id; 'id' if any.")
-        ] = None,
-        max_characters: Annotated[
-            int, typer.Option(min=1, help="A longer text is an error.")
-        ] = MAX_CHARACTERS,
-        batch_rows: Annotated[
-            int, typer.Option(min=1, help="Rows scored at once; 1 answers each line at once.")
-        ] = MAX_ROWS,
+        text: _Text = None,
+        source: _Source = None,
+        json: options.Json = False,
+        policy: options.Policy = "default",
+        model: options.Model = None,
+        threads: options.Threads = None,
+        spans: _Spans = False,
+        output: _Output = None,
+        form: _Form = Format.AUTO,
+        text_column: _TextColumn = "text",
+        id_column: _IdColumn = None,
+        max_characters: _MaxCharacters = MAX_CHARACTERS,
+        batch_rows: _BatchRows = MAX_ROWS,
     ) -> None:
-        layout = Layout(
-            "stdin" if source == STDIN else source or "TEXT", form, text_column, id_column, max_characters
-        )
-        _check_use(text, source)
+        _check_use(text, source, output)
+        name = "stdin" if source == STDIN else source or "TEXT"
+        layout = Layout(name, form, text_column, id_column, max_characters)
 
-        def prepare() -> tuple[Scorer, _Style]:
-            style = _Style(
-                load_policy(policy), json, output is None and sys.stdout is not None and sys.stdout.isatty()
-            )
+        def prepare() -> _Job:
+            rules = load_policy(policy)
             scorer = load(model, threads=threads, spans=spans)
-            style.policy.check(scorer.categories, scorer.name)
-            return scorer, style
+            rules.check(scorer.categories, scorer.name)
+            return _Job(scorer, rules, json, output)
 
         if source is None:
-            _score_text(_text_row((text or [""])[0], layout), prepare, output)
-        else:
-            _refuse_same_file(source, output)
-            with open_input(source) as stream:
-                _score_file(stream, layout, prepare, output, batch_rows)
+            _score_text(_text_row((text or [""])[0], layout), prepare)
+            return
+        with open_input(source) as stream:
+            _score_file(stream, layout, prepare, batch_rows)
 
 
-def _check_use(text: list[str] | None, source: str | None) -> None:
-    """Check that there is either one text or a source."""
+def _check_use(text: list[str] | None, source: str | None, output: Path | None) -> None:
+    """Check that there is either one text or a source, and that the source is not written over."""
     if text and source is not None:
         raise ConfigError("score: got both TEXT and --input; pass one of them")
     if source is not None:
+        is_same = output is not None and output.exists() and Path(source).exists() and output.samefile(source)
+        if is_same and source != STDIN:
+            raise ConfigError(f"--output {output} is the input; expected another file")
         return
     if not text:
         raise ConfigError("score: got no text; pass TEXT in quotes, or --input FILE (- is stdin)")
     if len(text) > 1:
-        raise ConfigError(
-            f"score: got {len(text)} texts, expected one; put quotes around it, or pass --input FILE"
-        )
+        raise ConfigError(f"score: got {len(text)} texts, expected one; put quotes around it")
     if text[0] == STDIN:
         raise ConfigError("score: TEXT is a dash; for standard input pass --input -")
 
 
 def _text_row(text: str, layout: Layout) -> Row:
+    # What the interpreter makes of bytes of the command line that are not in its encoding.
     if any("\udc80" <= character <= "\udcff" for character in text):
         raise ContentError("TEXT is not UTF-8; pass it through a file in UTF-8: --input FILE")
     return Row("1", make_content(text, layout))
 
 
-def _refuse_same_file(source: str, output: Path | None) -> None:
-    if (
-        output is not None
-        and source != STDIN
-        and output.exists()
-        and Path(source).exists()
-        and output.samefile(source)
-    ):
-        raise ConfigError(f"--output {output} is the input; expected another file")
-
-
-def _score_text(row: Row, prepare: Callable[[], tuple[Scorer, _Style]], path: Path | None) -> None:
-    scorer, style = prepare()
-    (verdict,) = score_rows([row], scorer, style.policy)
+def _score_text(row: Row, prepare: Callable[[], _Job]) -> None:
+    job = prepare()
+    (verdict,) = score_rows([row], job.scorer, job.policy)
     error = verdict.get("error")
-    with open_output(path) as output:
-        if style.is_json:
+    if error and not job.is_json:
+        raise ContentError(f"the text could not be scored: {error['message']}")
+    with open_output(job.path) as output:
+        if job.is_json:
             output.write_json(verdict)
-        elif not error:
-            table = verdict_table(verdict, style.policy, row.content.parts[0].text)
-            output.write(to_text(table, is_terminal=style.is_terminal))
+        else:
+            table = verdict_table(verdict, job.policy, row.content.parts[0].text)
+            output.write(to_text(table, is_terminal=output.is_terminal))
     if error:
         raise ContentError(f"the text could not be scored: {error['message']}")
 
 
 def _score_file(
-    stream: io.BufferedReader,
-    layout: Layout,
-    prepare: Callable[[], tuple[Scorer, _Style]],
-    path: Path | None,
-    batch_rows: int,
+    stream: io.BufferedReader, layout: Layout, prepare: Callable[[], _Job], batch_rows: int
 ) -> None:
     rows = read_rows(stream, layout)
-    scorer, style = prepare()
+    job = prepare()
     counts: Counter[str] = Counter()
-    with open_output(path) as output:
-        with _progress(stream, style, path) as advance:
-            for batch in score_batches(rows, scorer, style.policy, max_rows=batch_rows):
-                _write_batch(batch, style, output)
+    with open_output(job.path) as output:
+        with _progress(stream, output) as advance:
+            for batch in score_batches(rows, job.scorer, job.policy, max_rows=batch_rows):
+                output.write(_batch_text(batch, job, is_terminal=output.is_terminal))
                 counts.update(verdict["action"] for verdict in batch)
                 counts["error"] += sum("error" in verdict for verdict in batch)
                 advance()
-        if not style.is_json:
-            line = summary_line(counts, scorer.name, style.policy.name)
-            output.write(to_text(line, is_terminal=style.is_terminal))
+        if not job.is_json:
+            line = summary_line(counts, job.scorer.name, job.policy.name)
+            output.write(to_text(line, is_terminal=output.is_terminal))
     if counts["error"]:
-        n_rows = sum(counts.values()) - counts["error"]
+        n_rows = counts.total() - counts["error"]
         raise DataError(
             f"{counts['error']} of {n_rows} rows could not be scored; the output says why, row by row"
         )
 
 
-def _write_batch(batch: list[dict[str, Any]], style: _Style, output: Output) -> None:
-    if style.is_json:
-        output.write("".join(map(json_line, batch)))
-        return
-    lines = (to_text(verdict_line(verdict, style.policy), is_terminal=style.is_terminal) for verdict in batch)
-    output.write("".join(lines))
+def _batch_text(batch: list[dict[str, Any]], job: _Job, *, is_terminal: bool) -> str:
+    if job.is_json:
+        return "".join(map(json_line, batch))
+    lines = Text("\n").join(verdict_line(verdict, job.policy) for verdict in batch)
+    return to_text(lines, is_terminal=is_terminal)
 
 
 @contextmanager
-def _progress(stream: io.BufferedReader, style: _Style, path: Path | None) -> Iterator[Callable[[], None]]:
+def _progress(stream: io.BufferedReader, output: Output) -> Iterator[Callable[[], None]]:
     """Show on stderr how much is done, where a person looks at stderr and the results go elsewhere."""
-    is_wanted = sys.stderr is not None and sys.stderr.isatty() and not (path is None and style.is_terminal)
+    is_wanted = sys.stderr is not None and sys.stderr.isatty() and not output.is_terminal
     if not is_wanted or not stream.seekable():
         yield lambda: None
         return
@@ -215,7 +205,7 @@ def _progress(stream: io.BufferedReader, style: _Style, path: Path | None) -> It
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
-    size_bytes = Path(stream.name).stat().st_size if isinstance(stream.name, str) else None
+    size_bytes = os.fstat(stream.fileno()).st_size
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("scoring", total=size_bytes)
         yield lambda: progress.update(task, completed=stream.tell())

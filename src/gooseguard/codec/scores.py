@@ -1,6 +1,8 @@
 """Logits and calibration to scores: the one place where a raw model output becomes a number people may use.
 
-Each category has its own line and the logistic function over it: score = 1 / (1 + exp(-(scale * logit + bias))).
+Each category has its own line, and the logistic function over it:
+score = 1 / (1 + exp(-(scale * logit + bias))).
+
 Knows no model and no threshold.
 
 Source: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), equation 1, with our signs.
@@ -9,9 +11,8 @@ Source: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), equat
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ import numpy.typing as npt
 from gooseguard.core.content import Modality
 from gooseguard.core.errors import ArtefactError, EngineError
 from gooseguard.core.scorer import Scores, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TEXT_ONLY = frozenset((Modality.TEXT,))
 """What a text model reads for every category."""
@@ -61,7 +65,7 @@ class Calibration:
             categories: those of the model, in the order of its heads.
 
         Raises:
-            ArtefactError: a category is missing or unknown, or an entry is no pair of numbers; lists them all.
+            ArtefactError: a category is missing or unknown, or an entry is no pair of numbers; lists all.
         """
         if not isinstance(table, dict):
             raise ArtefactError("calibration is no JSON object; expected {category: {scale, bias}}")
@@ -112,9 +116,12 @@ def to_scores(
         EngineError: a logit is not finite.
     """
     if not np.isfinite(logits).all():
-        broken = [name for name, value in zip(calibration.categories, logits, strict=True) if not np.isfinite(value)]
+        broken = [
+            name for name, value in zip(calibration.categories, logits, strict=True) if not np.isfinite(value)
+        ]
         raise EngineError(
-            f"model {model} gave no finite logit for {', '.join(broken)}; is its file damaged? read it with verify=True"
+            f"model {model} gave no finite logit for {', '.join(broken)}; "
+            "is its file damaged? read it with verify=True"
         )
     return Scores(
         values=dict(zip(calibration.categories, calibration.apply(logits).tolist(), strict=True)),

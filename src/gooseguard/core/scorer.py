@@ -93,10 +93,10 @@ class StreamingScorer(Scorer, Protocol):
     def open(self) -> Any:  # noqa: ANN401  (the state is the scorer's own and opaque to callers)
         """Give the state before the first piece."""
 
-    def append(self, state: Any, text: str) -> Scores:  # noqa: ANN401
+    def append(self, state: Any, text: str) -> Scores:  # noqa: ANN401  (as above)
         """Read a piece and score all that came so far; an unfinished word is held back."""
 
-    def finish(self, state: Any) -> Scores:  # noqa: ANN401
+    def finish(self, state: Any) -> Scores:  # noqa: ANN401  (as above)
         """Read what was held back; the scores equal those of one call with the whole text."""
 
 

@@ -59,8 +59,8 @@ def decide(scores: Scores, policy: Policy, modalities: AbstractSet[Modality] = A
         modalities: those of the content's parts; a category that applies to none of them needs no score.
 
     Returns:
-        The verdict: a score at or above `block` blocks, at or above `review` asks for review; a missing score (None) of a category that
-        applies asks for review, never for less.
+        The verdict: a score at or above `block` blocks, at or above `review` asks for review; a missing score
+        (None) of a category that applies asks for review, never for less.
 
     Raises:
         PolicyError: the scores lack a category altogether that the policy names and does not call `unscored`.
@@ -78,7 +78,9 @@ def decide(scores: Scores, policy: Policy, modalities: AbstractSet[Modality] = A
         score = scores.values[category]
         if score is None:
             flagged[category] = False
-            if {str(modality) for modality in modalities} & taxonomy[category].modalities:
+            known = taxonomy.get(category)
+            # An operator's own category applies to everything.
+            if known is None or not known.modalities.isdisjoint(modalities):
                 action = _harder(action, Action.REVIEW)
             continue
         flagged[category] = score >= threshold.review

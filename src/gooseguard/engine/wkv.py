@@ -74,7 +74,6 @@ def wkv7_chunked(
     """
     c, n = layout.chunk, layout.n_chunks
     _, H, N, _ = state.shape
-    C = H * N
 
     def pair(name: str) -> Float32Array:
         return scratch(name, n, 2 * c, H, N)
@@ -89,14 +88,13 @@ def wkv7_chunked(
     products *= _triangles(c)
     solution = _solve(products[:, :, :c, :c], scratch)
     np.matmul(products[:, :, :, c:], uv_[:, :, c:], out=dy_)
-
     last_decay = decays[:, -1].reshape(n, H, N, 1)
     begin = 0
     for step, active in enumerate(layout.steps):
         chunks = slice(begin, begin + active)
         if step or not is_fresh:
-            read = np.matmul(ar_[chunks], state[:active], out=scratch("wkv.read", active, H, 2 * c, N))
-            dy_[chunks] += read
+            read = scratch("wkv.read", active, H, 2 * c, N)
+            dy_[chunks] += np.matmul(ar_[chunks], state[:active], out=read)
         np.matmul(solution[chunks], dy_[chunks, :, :c], out=uv_[chunks, :, :c])
         n_updated = active if is_kept else sum(layout.steps[step + 1 : step + 2])
         if n_updated:
@@ -111,9 +109,15 @@ def wkv7_chunked(
 
     y = np.matmul(products[:, :, c:, :c], uv_[:, :, :c], out=scratch("wkv.y", n, H, c, N))
     dy_[:, :, c:] += y
-    out = scratch("wkv.out", layout.n_tokens, C)
+    return _packed(dy, layout, scratch)
+
+
+def _packed(dy: Float32Array, layout: Layout, scratch: Scratch) -> Float32Array:
+    """Give the second halves of chunks (chunks, 2c, H, N) as packed rows (T, C), without the gaps."""
+    rows = dy.reshape(layout.n_chunks * 2 * layout.chunk, -1)
+    out = scratch("wkv.out", layout.n_tokens, rows.shape[1])
     # With the default mode NumPy buffers the whole result to leave `out` as it was after an error.
-    return np.take(dy.reshape(n * 2 * c, C), layout.pair_rows + c, axis=0, out=out, mode="clip")
+    return np.take(rows, layout.pair_rows + layout.chunk, axis=0, out=out, mode="clip")
 
 
 def _place(layout: Layout, *pairs: tuple[Float32Array, Float32Array | None, Float32Array]) -> None:

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gooseguard.codec.layout import RwkvConfig
 from gooseguard.models.rwkv import Rwkv
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gooseguard.codec.layout import RwkvConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,7 @@ class Rwkv(nn.Module):
         self.config = config
         self.emb = nn.Embedding(config.vocab_size, config.n_embd)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
+        self.is_shallow = False
         self.ln_out = nn.LayerNorm(config.n_embd, LAYER_NORM_EPSILON)
         self._initialise(torch.Generator().manual_seed(seed))
 
@@ -207,7 +208,10 @@ class Rwkv(nn.Module):
             nn.init.zeros_(block.ffn.value.weight)
 
     def forward(
-        self, tokens: Tensor, lengths: Tensor | None = None, state: State | None = None
+        self,
+        tokens: Tensor,
+        lengths: Tensor | None = None,
+        state: State | None = None,
     ) -> tuple[Tensor, State]:
         """Run whole sequences.
 
@@ -226,6 +230,10 @@ class Rwkv(nn.Module):
             state = zero_state(self.config, B, tokens.device)
         mask = (torch.arange(T, device=tokens.device) < lengths.unsqueeze(-1)).unsqueeze(-1).float()
         x = self.emb(tokens)
+        if self.is_shallow:
+            first = self.blocks[0]
+            assert isinstance(first, Block)
+            return self.ln_out(first.ln0(x)), state
         v_first: Tensor | None = None
         states: list[tuple[Tensor, Tensor, Tensor]] = []
         for i, block in enumerate(self.blocks):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
 MULTIPLE = 16
 """Batches are padded to a multiple of this many tokens: the chunk of the WKV recurrence."""
@@ -35,7 +38,7 @@ class TokenRows:
         return np.diff(self.offsets)
 
 
-def pack(ids: Sequence[Sequence[int]], labels: NDArray[np.float32]) -> TokenRows:
+def pack(ids: Sequence[Sequence[int] | NDArray[np.int32]], labels: NDArray[np.float32]) -> TokenRows:
     """Join token lists and labels into rows."""
     lengths = np.fromiter((len(row) for row in ids), np.int64, len(ids))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -43,6 +46,11 @@ def pack(ids: Sequence[Sequence[int]], labels: NDArray[np.float32]) -> TokenRows
     for i, row in enumerate(ids):
         tokens[offsets[i] : offsets[i + 1]] = row
     return TokenRows(tokens, offsets, labels)
+
+
+def select(rows: TokenRows, index: NDArray[np.int64]) -> TokenRows:
+    """Give the rows of `index`, in its order."""
+    return pack([rows.tokens[rows.offsets[i] : rows.offsets[i + 1]] for i in index], rows.labels[index])
 
 
 def pad(

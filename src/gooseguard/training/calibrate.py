@@ -6,7 +6,10 @@ Source: J. Platt, *Probabilistic Outputs for Support Vector Machines* (1999); mi
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SMALLEST_SCALE = 1e-3
 """A scale is kept above 0, so that calibration never turns a ranking round."""

@@ -1,42 +1,69 @@
-"""Losses over logits and labels. A label that nobody annotated (NaN) carries no loss."""
+"""Losses over logits and targets. A label that nobody annotated carries no loss, or a teacher's opinion at a smaller weight."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What each row should score, and how much that counts."""
+
+    values: NDArray[np.float32]
+    """(n, K), 0..1; 0 where the weight is 0."""
+    weights: NDArray[np.float32]
+    """(n, K), at least 0; 0 carries no loss."""
 
 
 def category_weights(labels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weigh categories by 1 / sqrt(annotated rows), so that a small set is heard beside a large one; mean over annotations is 1.
+    """Weigh categories by their annotated rows to the power of -1/3, so that a small set is heard beside a large one.
 
     Args:
         labels: float32, (n, K), NaN where not annotated.
 
     Returns:
-        float32, (K,); 0 for a category without annotations.
+        float32, (K,), with mean 1 over all annotations; 0 for a category without any.
     """
     counts = (~np.isnan(labels)).sum(0)
-    raw = np.where(counts > 0, 1 / np.sqrt(np.maximum(counts, 1)), 0.0)
+    raw = np.where(counts > 0, np.maximum(counts, 1) ** (-1 / 3), 0.0)
     total = float((raw * counts).sum())
     return (raw * counts.sum() / max(total, 1e-30)).astype(np.float32)
 
 
-def masked_bce(logits: Tensor, labels: Tensor, weights: Tensor, n_annotated: int | None = None) -> Tensor:
-    """Give the weighted binary cross-entropy, averaged over annotated labels.
+def make_targets(
+    labels: NDArray[np.float32], teacher: NDArray[np.float32] | None = None, teacher_weight: float = 0.0
+) -> Targets:
+    """Join people's labels with a teacher's scores where there is no label.
+
+    Args:
+        labels: float32, (n, K), NaN where not annotated.
+        teacher: float32, (n, K), 0..1, NaN where the teacher gives none; read only where `labels` is NaN.
+        teacher_weight: weight of a teacher's score; a label has its category's weight, 1 on average.
+    """
+    annotated = ~np.isnan(labels)
+    weights = np.where(annotated, category_weights(labels), np.float32(0.0))
+    values = np.where(annotated, labels, np.float32(0.0))
+    if teacher is not None:
+        taught = ~annotated & ~np.isnan(teacher)
+        weights = np.where(taught, np.float32(teacher_weight), weights)
+        values = np.where(taught, teacher, values)
+    return Targets(values.astype(np.float32), weights.astype(np.float32))
+
+
+def weighted_bce(logits: Tensor, values: Tensor, weights: Tensor) -> Tensor:
+    """Give the sum of the weighted binary cross-entropies, a scalar.
 
     Args:
         logits: float32, (B, K).
-        labels: float32, (B, K), soft labels 0..1; NaN where not annotated.
-        weights: float32, (K,), weight of each category.
-        n_annotated: what to divide the sum by, where these rows are a share of a batch; None counts their own annotated labels.
-
-    Returns:
-        A scalar; 0 (with a zero gradient) where nothing is annotated.
+        values: float32, (B, K), soft targets 0..1.
+        weights: float32, (B, K); 0 carries neither loss nor gradient.
     """
-    annotated = ~torch.isnan(labels)
-    losses = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(0.0), reduction="none")
-    weighted = torch.where(annotated, losses * weights, torch.zeros_like(losses))
-    return weighted.sum() / max(n_annotated if n_annotated is not None else int(annotated.sum()), 1)
+    return functional.binary_cross_entropy_with_logits(logits, values, weights, reduction="sum")

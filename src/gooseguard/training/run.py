@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from gooseguard.codec.layout import RwkvConfig
 from gooseguard.codec.normalize import normalize
@@ -19,16 +18,21 @@ from gooseguard.codec.tokenizer import Tokenizer
 from gooseguard.core.errors import DataError
 from gooseguard.core.manifest import canonical_json, digest_file
 from gooseguard.core.taxonomy import load_taxonomy
-from gooseguard.data.build import BuildConfig
+from gooseguard.data.build import BuildConfig  # noqa: TC001  (read_config resolves annotations)
 from gooseguard.data.shards import DatasetColumns, read_columns, read_dataset_manifest
 from gooseguard.models.checkpoint import write_checkpoint
 from gooseguard.models.mod_rwkv import ModRwkv, ModRwkvConfig
 from gooseguard.training.batches import TokenRows, pack
 from gooseguard.training.calibrate import apply_platt, fit_platt
-from gooseguard.training.loop import Checkpoints, LoopConfig, Reporter, TrainingSet, fit, predict
-from gooseguard.training.objectives import category_weights
+from gooseguard.training.loop import LoopConfig, Reporter, TrainingSet, fit, predict
+from gooseguard.training.objectives import make_targets
+from gooseguard.training.resume import ResumePoints
 from gooseguard.training.thresholds import GOALS, Rate, choose, policy_toml
 from gooseguard.training.vocabulary import train_vocabulary
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pathlib import Path
 
 ORDINARY = ("benign_goemotions_unlabelled", "benign_dolly_instructions")
 """Sources of unselected text, on which flagged shares are reported."""
@@ -70,9 +74,14 @@ class TrainConfig:
     """Rows annotated in a category with fewer annotated training rows than this …"""
     rare_repeats: int = 2
     """… are seen this often an epoch."""
+    teacher_weight: float = 0.0
+    """Weight of the teacher's scores, where nobody annotated; 0 trains on labels alone."""
 
 
 Say = Callable[[str], None]
+
+Teacher = Callable[[DatasetColumns, DatasetColumns, Sequence[str]], "NDArray[np.float32]"]
+"""Maps training rows, validation rows and categories to scores of the training rows, float32, (n, K), 0..1."""
 
 
 def scored_categories(val: DatasetColumns, categories: list[str], least_positives: int) -> list[str]:
@@ -99,23 +108,49 @@ def _tokenizer(texts: list[str], config: TrainConfig, work: Path, say: Say) -> T
 
 
 def _repeats(labels: NDArray[np.float32], config: TrainConfig) -> NDArray[np.int64]:
-    """Give how often an epoch sees each row: never without labels, more often with rare ones."""
+    """Give how often an epoch sees each row: more often with rare labels, never with nothing to learn from."""
     annotated = ~np.isnan(labels)
     rare = annotated.sum(0) < config.rare_rows
-    repeats = annotated.any(1).astype(np.int64)
+    repeats = np.ones(len(labels), np.int64) if config.teacher_weight > 0 else annotated.any(1).astype(np.int64)
     repeats[annotated[:, rare].any(1)] = config.rare_repeats
     return repeats
 
 
-def train(config: TrainConfig, dataset: Path, output: Path, report: Reporter, say: Say) -> Path:
+def _taught(
+    teacher: Teacher | None, train: DatasetColumns, val: DatasetColumns, scored: list[str], work: Path, say: Say
+) -> NDArray[np.float32] | None:
+    """Ask the teacher for scores of the training rows, or read what an earlier start of this run was told."""
+    if teacher is None:
+        return None
+    path = work / "teacher.npy"
+    if not path.is_file():
+        say("ask the teacher")
+        partial = work / "teacher.partial.npy"
+        np.save(partial, teacher(train, val, scored))
+        partial.replace(path)
+    scores: NDArray[np.float32] = np.load(path)
+    return scores
+
+
+def _start(model: ModRwkv, labels: NDArray[np.float32]) -> None:
+    """Begin the heads' biases at each category's share of positives, so that no step is spent on finding it."""
+    share = np.clip(np.nanmean(labels, 0), 1e-4, 1 - 1e-4)
+    with torch.no_grad():
+        model.categories.bias.copy_(torch.from_numpy(np.log(share / (1 - share)).astype(np.float32)))
+
+
+def train(
+    config: TrainConfig, dataset: Path, output: Path, report: Reporter, say: Say, teacher: Teacher | None = None
+) -> Path:
     """Train, calibrate and write the checkpoint folder `output`/checkpoint, and policies beside it.
 
     Args:
         config: the recipe.
         dataset: a dataset folder.
-        output: folder of the run; work files that a resumed run needs lie in its `work`.
+        output: folder of the run; what a resumed run needs lies in its `work`.
         report: told where training stands, after every step.
         say: told which phase begins.
+        teacher: whose scores are learnt where nobody annotated, at `config.teacher_weight`.
 
     Returns:
         The checkpoint folder.
@@ -126,37 +161,32 @@ def train(config: TrainConfig, dataset: Path, output: Path, report: Reporter, sa
     """
     taxonomy = list(load_taxonomy())
     say("read dataset")
-    val = read_columns(dataset, "val", taxonomy)
+    val, train_split = (read_columns(dataset, split, taxonomy) for split in ("val", "train"))
     scored = scored_categories(val, taxonomy, config.least_positives)
     if not scored:
         raise DataError(f"{dataset}: no category has {config.least_positives} positive validation rows; add data")
     columns = [taxonomy.index(category) for category in scored]
-    train_split = read_columns(dataset, "train", taxonomy)
+    train_split, val = (replace(split, labels=split.labels[:, columns]) for split in (train_split, val))
     work = output / "work"
     work.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(train_split.texts, config, work, say)
+    taught = _taught(teacher, train_split, val, scored, work, say)
     say("tokenise")
-    train_rows = _tokenize(train_split.texts, train_split.labels[:, columns], tokenizer)
-    val_rows = _tokenize(val.texts, val.labels[:, columns], tokenizer)
-    languages = sorted({tag for tag in train_split.languages if tag})
-    training_set = TrainingSet(
-        train_rows, val_rows, _repeats(train_rows.labels, config), category_weights(train_rows.labels)
+    train_rows, val_rows = (_tokenize(split.texts, split.labels, tokenizer) for split in (train_split, val))
+    data = TrainingSet(
+        train_rows,
+        make_targets(train_rows.labels, taught, config.teacher_weight),
+        _repeats(train_rows.labels, config),
+        val_rows,
     )
     manifest_digest = digest_file(dataset / "manifest.json")
     recipe = asdict(config)
-    fingerprint = hashlib.sha256((canonical_json({**recipe, "data": manifest_digest})).encode()).hexdigest()
-    checkpoints = Checkpoints(work / "resume", fingerprint)
-    size = config.model
-    backbone = RwkvConfig(
-        n_layer=size.n_layer,
-        n_embd=size.n_embd,
-        vocab_size=tokenizer.vocab_size,
-        head_size=size.head_size,
-        rank_g=size.rank_g,
-    )
+    fingerprint = hashlib.sha256(canonical_json({**recipe, "data": manifest_digest}).encode()).hexdigest()
+    backbone = RwkvConfig(vocab_size=tokenizer.vocab_size, **_sizes(config.model))
     model = ModRwkv(ModRwkvConfig(backbone, tuple(scored)), config.loop.seed)
+    _start(model, train_rows.labels)
     say("fit")
-    facts = fit(model, training_set, config.loop, checkpoints, report)
+    facts = fit(model, data, config.loop, ResumePoints(work / "resume", fingerprint), report)
     say("calibrate")
     logits = predict(model, val_rows)
     calibration = calibrate(logits, val_rows.labels, scored)
@@ -172,15 +202,19 @@ def train(config: TrainConfig, dataset: Path, output: Path, report: Reporter, sa
         name=config.name,
         tokenizer=tokenizer,
         calibration=calibration,
-        languages=languages,
+        languages=sorted({tag for tag in train_split.languages if tag}),
         card=card,
         config=recipe,
         inputs={"dataset": manifest_digest},
     )
     say("choose thresholds")
-    rates = validation_rates(logits, val, val_rows.labels, scored, calibration)
+    rates = validation_rates(logits, val, scored, calibration)
     write_policies(output / "policies", config, rates)
     return checkpoint
+
+
+def _sizes(size: ModelSize) -> dict[str, int]:
+    return {name: value for name, value in asdict(size).items() if name != "vocab_size"}
 
 
 def calibrate(logits: NDArray[np.float32], labels: NDArray[np.float32], categories: list[str]) -> dict[str, dict[str, float]]:
@@ -196,20 +230,27 @@ def calibrate(logits: NDArray[np.float32], labels: NDArray[np.float32], categori
 def validation_rates(
     logits: NDArray[np.float32],
     val: DatasetColumns,
-    labels: NDArray[np.float32],
     categories: list[str],
     calibration: Mapping[str, Mapping[str, float]],
 ) -> dict[str, dict[str, tuple[Rate, Rate]]]:
-    """Choose every policy's thresholds: policy id to category to review and block rate."""
+    """Choose every policy's thresholds: policy id to category to review and block rate.
+
+    Args:
+        logits: float32, (n, K), NaN for a text without tokens.
+        val: validation rows, labels (n, K).
+        categories: of the K columns.
+        calibration: scale and bias of each category.
+    """
     sources = np.array(val.sources)
     rates: dict[str, dict[str, tuple[Rate, Rate]]] = {goal.id: {} for goal in GOALS}
     for k, category in enumerate(categories):
         scores = apply_platt(logits[:, k], calibration[category]["scale"], calibration[category]["bias"])
-        rows = ~np.isnan(labels[:, k]) & ~np.isnan(scores)
+        labels = val.labels[:, k]
+        rows = ~np.isnan(labels) & ~np.isnan(scores)
         ordinary = {source: scores[(sources == source) & ~np.isnan(scores)] for source in ORDINARY}
         for goal in GOALS:
             review, block = (
-                choose(scores[rows], labels[rows, k] >= 0.5, ordinary, fpr)
+                choose(scores[rows], labels[rows] >= 0.5, ordinary, fpr)
                 for fpr in (goal.review_fpr, goal.block_fpr)
             )
             rates[goal.id][category] = (review, block)

@@ -1,0 +1,195 @@
+"""The verb `train`: a recipe to a dataset, a checkpoint, policies and an engine file, in one folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
+from gooseguard.cli.output import open_output
+from gooseguard.core.config import read_config
+from gooseguard.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gooseguard.data.shards import DatasetColumns
+    from gooseguard.training.loop import Progress as Standing
+    from gooseguard.training.run import TrainConfig
+
+HELP = "Train a model from a recipe; the same command resumes a run that was stopped."
+
+EPILOG = """[bold]Examples[/bold]
+
+[cyan]gooseguard train recipes/starter-text.toml --set data.root=../data/text[/cyan]
+
+[cyan]gooseguard train recipes/starter-text.toml --set data.root=../data/text --set model.n_layer=2 --output runs/small[/cyan]"""
+
+LINE_EVERY_S = 30.0
+"""Seconds between lines where stderr is no terminal."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command("train", help=HELP, epilog=EPILOG)
+    def train_verb(
+        recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="TOML file.")],
+        override: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe."),
+        ] = None,
+        output: Annotated[
+            Path | None, typer.Option("--output", metavar="FOLDER", help="Folder of the run; else runs/NAME.")
+        ] = None,
+        json: options.Json = False,
+    ) -> None:
+        config = _read_recipe(recipe, override or [])
+        folder = output or Path("runs") / config.name
+        made = run_recipe(config, folder)
+        with open_output(None) as results:
+            if json:
+                results.write_json({name: str(path) for name, path in made.items()})
+            else:
+                results.write("".join(f"{name}: {path}\n" for name, path in made.items()))
+
+
+def _read_recipe(recipe: Path, overrides: list[str]) -> TrainConfig:
+    """Read a recipe; its `held_out` file is looked for beside it."""
+    try:
+        from gooseguard.training.run import TrainConfig  # noqa: PLC0415  (needs torch: the extra "train")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"training needs {error.name}, which is not installed; run: pip install 'gooseguard[train]'"
+        ) from None
+    config = read_config(TrainConfig, recipe, overrides)
+    held_out = config.data.held_out
+    if held_out and not Path(held_out).is_absolute() and not Path(held_out).is_file():
+        config = replace(config, data=replace(config.data, held_out=str(recipe.parent / held_out)))
+    return config
+
+
+def run_recipe(config: TrainConfig, folder: Path) -> dict[str, Path]:
+    """Build the dataset where it is not there yet, train, and export; give what was written."""
+    from gooseguard.engine.export import export  # noqa: PLC0415  (only this verb needs them)
+    from gooseguard.training.run import train  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = folder / "dataset"
+    with _display() as display:
+        _build_dataset(config, dataset, display)
+        teacher = tfidf_teacher if config.teacher_weight > 0 else None
+        checkpoint = train(config, dataset, folder, display.step, display.say, teacher)
+        engine_file = folder / f"{config.name}.safetensors"
+        display.say("export")
+        export(checkpoint, engine_file, "bf16")
+    return {
+        "dataset": dataset,
+        "checkpoint": checkpoint,
+        "policies": folder / "policies",
+        "engine file": engine_file,
+    }
+
+
+def tfidf_teacher(train: DatasetColumns, val: DatasetColumns, categories: Sequence[str]) -> NDArray[np.float32]:
+    """Fit TF-IDF and logistic regression on the training rows and give its scores of them, float32, (n, K)."""
+    import numpy as np  # noqa: PLC0415  (only this verb needs them)
+
+    from gooseguard.evaluation.baseline import HeldOut, fit_baseline  # noqa: PLC0415
+
+    held_out = HeldOut(val.texts, val.labels, np.array(val.sources))
+    baseline = fit_baseline(train.texts, train.labels, categories, held_out)
+    scores = baseline.predict(train.texts)
+    return np.ascontiguousarray(scores[:, [baseline.ordered.index(category) for category in categories]])
+
+
+def _build_dataset(config: TrainConfig, dataset: Path, display: Display) -> None:
+    from gooseguard.data.build import build  # noqa: PLC0415
+    from gooseguard.data.shards import read_dataset_manifest  # noqa: PLC0415
+
+    if not dataset.exists():
+        build(config.data, dataset, display.count)
+        return
+    wanted, found = (
+        _without_paths(asdict(config.data)),
+        _without_paths(dict(read_dataset_manifest(dataset).config)),
+    )
+    if wanted != found:
+        changed = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
+        raise ConfigError(
+            f"{dataset}: was built with other settings ({', '.join(changed)}); give another --output, or remove it"
+        )
+
+
+def _without_paths(table: dict[str, Any]) -> dict[str, Any]:
+    """Leave out where files lay: the manifest's input digests say what was in them. Tuples become lists, as in JSON."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in table.items()
+        if key not in {"root", "held_out"}
+    }
+
+
+class Display:
+    """Where training stands, on stderr: a bar in a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, bar: Progress | None) -> None:
+        self.console, self.bar, self.last_line = console, bar, 0.0
+        self.task = bar.add_task("", total=None, facts="") if bar else None
+
+    def say(self, phase: str) -> None:
+        """Begin a phase."""
+        if self.bar is not None and self.task is not None:
+            self.bar.reset(self.task, total=None, description=phase, facts="")
+        else:
+            self.console.print(phase, highlight=False)
+
+    def count(self, phase: str, done: int, total: int) -> None:
+        """Say how far a phase is."""
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=done, total=total, description=phase, facts="")
+        elif done == total:
+            self.console.print(phase, highlight=False)
+
+    def step(self, standing: Standing) -> None:
+        """Say how far fitting is."""
+        facts = f"loss {standing.loss:.4f}  {standing.tokens_per_s:,.0f} tokens/s"
+        if standing.validation_loss is not None:
+            facts += f"  validation {standing.validation_loss:.4f}"
+        if self.bar is not None and self.task is not None:
+            self.bar.update(
+                self.task, completed=standing.step, total=standing.n_steps, description="fit", facts=facts
+            )
+            return
+        if time.monotonic() - self.last_line > LINE_EVERY_S or standing.step == standing.n_steps:
+            self.last_line = time.monotonic()
+            left = f"{standing.seconds_left / 60:.0f} min left"
+            self.console.print(f"fit {standing.step}/{standing.n_steps}  {facts}  {left}", highlight=False)
+
+
+@contextmanager
+def _display() -> Iterator[Display]:
+    console = Console(file=sys.stderr, soft_wrap=True)
+    if not console.is_terminal:
+        yield Display(console, None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total}"),
+        TextColumn("{task.fields[facts]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        yield Display(console, bar)

@@ -1,0 +1,305 @@
+"""A text model as a scorer: contents to scores, on whichever backbone it is given. Knows no threshold.
+
+The parts of a content are joined by line feeds and scored as one text; its context is not read. A long text
+is read in pieces, so that one of any length takes the memory of a single state, and a text handed over piece
+by piece scores as in one call. Work is cut into jobs of `JOB_BYTES` at most, each normalised, encoded and run
+by one worker: what is in memory beside contents and scores is bounded by the number of workers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gooseguard.codec.normalize import normalize
+from gooseguard.codec.scores import TEXT_ONLY, to_scores
+from gooseguard.codec.text_model import HEAD_BIAS, HEAD_WEIGHT
+from gooseguard.codec.tokenizer import TextStream
+from gooseguard.core.content import Content, Modality, Part
+from gooseguard.core.errors import ConfigError, ContentError, EngineError
+from gooseguard.core.scorer import ScoreError, Scores, Span
+from gooseguard.engine.threads import run_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gooseguard.engine.file import EngineFile
+    from gooseguard.engine.portable import PooledState
+
+JOB_BYTES = 8192
+"""Text of one job at most, in bytes; a longer text is a job of its own. A few units of the backbone."""
+
+LEAST_JOB_BYTES = 1024
+"""Jobs are not made smaller than this to keep all workers busy: about a unit."""
+
+PIECE_CHARACTERS = 8192
+"""Code points of the pieces that longer texts are read in."""
+
+SPAN_SCORE = 0.5
+"""The least score at which a sentence is reported as a span of a category."""
+
+# One sentence ends at marks before white space, at marks of scripts without spaces, and at every line's end.
+_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s|\Z)|[。！？।؟]+[”’」』）]*|[\n\r\x85\u2028\u2029]+")
+
+
+class Backbone(Protocol):
+    """What a scorer asks of an engine: `portable.PortableBackbone` is one."""
+
+    def pool(
+        self,
+        sequences: Sequence[npt.ArrayLike],
+        before: Sequence[PooledState | None] | None = None,
+        *,
+        keep_state: bool = True,
+    ) -> list[PooledState]:
+        """Give what a head reads of each sequence of token ids."""
+
+
+@dataclass(slots=True)
+class TextState:
+    """One text so far. Belongs to the scorer that opened it, and to one thread at a time."""
+
+    stream: TextStream
+    """What is held back until the next piece makes it certain."""
+    pool: PooledState | None = None
+    """What was read: sums for the heads, and the recurrent state."""
+    is_visible: bool = False
+    """Whether anything but white space was read."""
+    is_finished: bool = False
+    """Whether `finish` was called."""
+
+
+def split_sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Give the sentences of a text as spans [begin, end) of code points, white space at their ends left out.
+
+    A sentence ends after . ! ? … and closing quotes where white space or nothing follows, after 。！？।؟, and
+    at a line's end. Abbreviations end one too: this is for showing people where, not for grammar.
+    """
+    begin = 0
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    for end in [*ends, len(text)]:
+        sentence = text[begin:end]
+        stripped = sentence.strip()
+        if stripped:
+            first = begin + len(sentence) - len(sentence.lstrip())
+            yield first, first + len(stripped)
+        begin = end
+
+
+class TextScorer:
+    """A `StreamingScorer` of texts. Safe to call from several threads at once."""
+
+    def __init__(
+        self, file: EngineFile, backbone: Backbone, *, threads: int = 1, spans: bool = False
+    ) -> None:
+        """Take what is needed from an engine file; the file's tensors are not kept.
+
+        Args:
+            file: the model.
+            backbone: runs the model's backbone; each worker calls it for itself, so one thread in it is best.
+            threads: jobs worked on at once.
+            spans: whether to report, of texts with more than one sentence, each sentence that scores at least
+                `SPAN_SCORE` in a category when scored alone. Costs about as much as scoring again.
+
+        Raises:
+            ConfigError: `threads` is below 1.
+        """
+        if threads < 1:
+            raise ConfigError(f"text scorer: threads is {threads}, expected at least 1")
+        model = file.model
+        self.name: str = file.name
+        self.categories: frozenset[str] = frozenset(model.config.categories)
+        self.modalities: frozenset[Modality] = TEXT_ONLY
+        self.languages: frozenset[str] = frozenset(model.config.languages)
+        self.digest: str = file.digest
+        self.parent: str = file.parent
+        self.card = model.card
+        self._calibration = model.calibration
+        self._tokenizer = model.tokenizer
+        self._backbone = backbone
+        self.threads = threads
+        self._has_spans = spans
+        self._head = np.ascontiguousarray(model.tensors[HEAD_WEIGHT].T)  # (3 C, K)
+        self._head_bias = model.tensors[HEAD_BIAS].copy()  # (K,)
+
+    def score(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
+        """Score contents: same order, same length.
+
+        A content with a part that is no text, or whose text is empty or shows nothing, gives a `ScoreError`.
+        """
+        sizes = [sum(len(part.data) for part in content.parts) for content in contents]
+        limit = min(JOB_BYTES, max(LEAST_JOB_BYTES, -(-sum(sizes) // self.threads)))
+        # Longest first: texts of like length pack best, and no worker is left with a long one at the end.
+        order = sorted(range(len(contents)), key=lambda number: -sizes[number])
+        jobs = [
+            [order[place] for place in places]
+            for places in _cut_jobs([sizes[number] for number in order], limit)
+        ]
+        done = run_jobs(lambda job: self._score_job([contents[number] for number in job]), jobs, self.threads)
+        results: dict[int, Scores | ScoreError] = {}
+        for job, scored in zip(jobs, done, strict=True):
+            results.update(zip(job, scored, strict=True))
+        return [results[number] for number in range(len(contents))]
+
+    def open(self) -> TextState:
+        """Give the state before the first piece of a text."""
+        return TextState(TextStream(self._tokenizer))
+
+    def append(self, state: TextState, text: str) -> Scores:
+        """Read a piece and score all that came so far; an unfinished word is held back.
+
+        Returns:
+            The scores; all `None`, which means review, as long as nothing visible was read.
+
+        Raises:
+            ContentError: `text` holds a lone surrogate; the state is as it was.
+            EngineError: the state is finished.
+        """
+        self._read(state, Part.from_text(text).text)
+        if state.pool is None or not state.is_visible:
+            return Scores(dict.fromkeys(self._calibration.categories), self.name)
+        return to_scores(self._logits([state.pool])[0], self._calibration, self.name)
+
+    def finish(self, state: TextState) -> Scores:
+        """Read what was held back; the scores equal those of one call with the whole text.
+
+        Raises:
+            ContentError: the text is empty or shows nothing.
+            EngineError: the state is finished already.
+        """
+        self._close(state)
+        if state.pool is None or not state.is_visible:
+            raise _empty()
+        return to_scores(self._logits([state.pool])[0], self._calibration, self.name)
+
+    def _score_job(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
+        """Score the contents of one job, on one worker."""
+        texts: list[str | ContentError] = []
+        for content in contents:
+            try:
+                texts.append(self._text_of(content))
+            except ContentError as error:
+                texts.append(error)
+        logits = iter(self._score_texts([text for text in texts if isinstance(text, str)]))
+        results: list[Scores | ScoreError] = []
+        for content, text in zip(contents, texts, strict=True):
+            try:
+                if not isinstance(text, str):
+                    raise text
+                row = next(logits)
+                if row is None:
+                    raise _empty()
+                spans = tuple(self._spans(content)) if self._has_spans else ()
+                results.append(to_scores(row, self._calibration, self.name, spans))
+            except (ContentError, EngineError) as error:
+                results.append(ScoreError(type(error).__name__, str(error)))
+        return results
+
+    def _text_of(self, content: Content) -> str:
+        """Join the text of all parts."""
+        texts = []
+        for number, part in enumerate(content.parts):
+            if part.modality is not Modality.TEXT:
+                raise ContentError(
+                    f"part {number} is {part.modality}; {self.name} reads text only; leave the part out, "
+                    f"or use a model that reads {part.modality}"
+                )
+            try:
+                texts.append(part.text)
+            except ContentError as error:
+                raise ContentError(f"part {number}: {error}") from None
+        return "\n".join(texts)
+
+    def _spans(self, content: Content) -> Iterator[Span]:
+        """Give the sentences of a content that score high; parts are texts, as was checked."""
+        places: list[tuple[int, int, int]] = []
+        sentences: list[str] = []
+        for number, part in enumerate(content.parts):
+            text = part.text
+            for begin, end in split_sentences(text):
+                places.append((number, begin, end))
+                sentences.append(text[begin:end])
+        if len(sentences) < 2:
+            return
+        for (number, begin, end), row in zip(places, self._score_texts(sentences), strict=True):
+            if row is not None:
+                for category, score in to_scores(row, self._calibration, self.name).values.items():
+                    if score is not None and score >= SPAN_SCORE:
+                        yield Span(number, begin, end, category, score)
+
+    def _score_texts(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
+        """Give the logits, float32 (K,), of each text; `None` for one that shows nothing."""
+        rows: list[npt.NDArray[np.float32] | None] = [None] * len(texts)
+        for group in _cut_jobs([len(text) for text in texts], JOB_BYTES):
+            if len(texts[group[0]]) > PIECE_CHARACTERS:
+                pools = [self._pool_long(texts[group[0]])]
+            else:
+                pools = self._pool_short([texts[number] for number in group])
+            visible = [(number, pool) for number, pool in zip(group, pools, strict=True) if pool is not None]
+            if visible:
+                logits = self._logits([pool for _, pool in visible])
+                for (number, _), row in zip(visible, logits, strict=True):
+                    rows[number] = row
+        return rows
+
+    def _pool_short(self, texts: Sequence[str]) -> list[PooledState | None]:
+        """Read whole texts together."""
+        normalised = [normalize(text).text for text in texts]
+        ids = [[] if _is_blank(text) else self._tokenizer.encode(text) for text in normalised]
+        return [pool if pool.count else None for pool in self._backbone.pool(ids, keep_state=False)]
+
+    def _pool_long(self, text: str) -> PooledState | None:
+        """Read one text in pieces."""
+        state = self.open()
+        self._read(state, text)
+        self._close(state)
+        return state.pool if state.is_visible else None
+
+    def _read(self, state: TextState, text: str) -> None:
+        if state.is_finished:
+            raise EngineError("text stream: the state is finished; open a new one for the next text")
+        for begin in range(0, len(text), PIECE_CHARACTERS):
+            self._advance(state, state.stream.push(text[begin : begin + PIECE_CHARACTERS]))
+
+    def _close(self, state: TextState) -> None:
+        if state.is_finished:
+            raise EngineError("text stream: the state is finished already; open a new one for the next text")
+        self._advance(state, state.stream.finish())
+        state.is_finished = True
+
+    def _advance(self, state: TextState, ids: list[int]) -> None:
+        """Run tokens, which are those of whole pieces of text."""
+        if ids:
+            state.is_visible = state.is_visible or not _is_blank(self._tokenizer.decode(ids).decode("utf-8"))
+            (state.pool,) = self._backbone.pool([ids], [state.pool])
+
+    def _logits(self, pools: Sequence[PooledState]) -> npt.NDArray[np.float32]:
+        """Run the heads: float32 (n, K)."""
+        features = np.stack([np.concatenate([pool.last, pool.mean, pool.maximum]) for pool in pools])
+        logits: npt.NDArray[np.float32] = features @ self._head + self._head_bias
+        return logits
+
+
+def _cut_jobs(sizes: Sequence[int], limit: int) -> list[list[int]]:
+    """Group numbers in order, each group of at most `limit`; one larger than that is a group of its own."""
+    jobs: list[list[int]] = []
+    room = 0
+    for number, size in enumerate(sizes):
+        if not jobs or size > room:
+            jobs.append([])
+            room = limit
+        jobs[-1].append(number)
+        room -= size
+    return jobs
+
+
+def _is_blank(text: str) -> bool:
+    return not text or text.isspace()
+
+
+def _empty() -> ContentError:
+    return ContentError("text is empty or shows nothing; expected at least one visible character")

@@ -1,0 +1,83 @@
+"""Resume points of a run: parameters and optimiser moments, so that a killed run loses minutes."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from gooseguard.core.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+POINTER = "progress.json"
+"""Names the valid resume point; a file it does not name is a leftover."""
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps for each parameter."""
+
+
+class ResumePoints:
+    """The resume points of one run, in one folder."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        """Use `folder`; `fingerprint` names recipe and data, so that another run's points are refused."""
+        self.folder, self.fingerprint = folder, fingerprint
+
+    def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, loss: float) -> None:
+        """Write a resume point beside the last one, then point to it, then drop the last one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
+        for name, p in model.named_parameters():
+            # A parameter that has had no gradient yet has no moments.
+            tensors |= {f"{moment}.{name}": optimizer.state[p][moment] for moment in MOMENTS if optimizer.state[p]}
+        name = f"step-{step:07d}.safetensors"
+        partial = self.folder / f"{name}.partial"
+        save_file({key: value.contiguous() for key, value in tensors.items()}, partial)
+        partial.replace(self.folder / name)
+        state = {"step": step, "file": name, "loss": loss, "fingerprint": self.fingerprint}
+        pointer = self.folder / f"{POINTER}.partial"
+        pointer.write_text(json.dumps(state), "utf-8")
+        pointer.replace(self.folder / POINTER)
+        for other in self.folder.glob("step-*.safetensors*"):
+            if other.name != name:
+                other.unlink()
+
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+        """Restore the last resume point into model and optimiser.
+
+        Returns:
+            Its step and smoothed loss; (0, NaN) where there is none.
+
+        Raises:
+            ArtefactError: the resume point is of another recipe or other data, or is not whole.
+        """
+        pointer = self.folder / POINTER
+        if not pointer.is_file():
+            return 0, math.nan
+        try:
+            state: dict[str, Any] = json.loads(pointer.read_text("utf-8"))
+            if state["fingerprint"] != self.fingerprint:
+                raise ArtefactError(
+                    f"{self.folder}: was begun with another recipe or other data; "
+                    "give another --output, or remove the folder to begin again"
+                )
+            with safe_open(self.folder / state["file"], "pt") as tensors, torch.no_grad():
+                names = set(tensors.keys())
+                for name, p in model.named_parameters():
+                    p.copy_(tensors.get_tensor(f"model.{name}"))
+                    if f"exp_avg.{name}" in names:
+                        optimizer.state[p] = {m: tensors.get_tensor(f"{m}.{name}") for m in MOMENTS}
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise ArtefactError(
+                f"{self.folder}: resume point is not whole ({type(error).__name__}); "
+                "remove the folder to begin again"
+            ) from None
+        return int(state["step"]), float(state["loss"])

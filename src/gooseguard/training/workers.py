@@ -1,0 +1,79 @@
+"""Data parallelism by threads: each takes a share of a batch through a replica that shares the module's parameters.
+
+One synchronisation a step instead of one an operation: where the cores are shared with other work, OpenMP's
+barriers cost more than they gain (docs/design/0003-training-threads.md).
+"""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import torch
+
+from gooseguard.training.batches import TokenRows, pad
+from gooseguard.training.objectives import Targets, weighted_bce
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from gooseguard.training.loop import LoopConfig
+
+
+class Workers:
+    """Threads that put the gradient of a batch into a module's parameters."""
+
+    def __init__(self, model: nn.Module, rows: TokenRows, targets: Targets, config: LoopConfig) -> None:
+        # Operations of one thread each; this setting is the process's.
+        torch.set_num_threads(1)
+        self.rows, self.targets, self.config = rows, targets, config
+        self.replicas = [model, *(copy.deepcopy(model) for _ in range(config.threads - 1))]
+        for replica in self.replicas[1:]:
+            for own, shared in zip(replica.parameters(), model.parameters(), strict=True):
+                own.data = shared.data
+        self.pool = ThreadPoolExecutor(config.threads)
+
+    def gradients(self, batch: NDArray[np.int64], step: int) -> float:
+        """Put the mean gradient over the rows of a batch into the parameters; give the mean loss."""
+        n = len(self.replicas)
+        jobs = [self.pool.submit(self._share, rank, batch[rank::n], len(batch), step * n + rank) for rank in range(n)]
+        loss = sum(job.result() for job in jobs)
+        for parameters in zip(*(replica.parameters() for replica in self.replicas), strict=True):
+            _gather(parameters)
+        return loss
+
+    def _share(self, rank: int, index: NDArray[np.int64], n_rows: int, seed: int) -> float:
+        if not len(index):
+            return 0.0
+        tokens, lengths = pad(self.rows, index, self.config.longest)
+        dropped = drop(torch.from_numpy(tokens), self.config.token_dropout, seed, self.config.seed)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
+            logits = self.replicas[rank](dropped, torch.from_numpy(lengths))
+        values, weights = (torch.from_numpy(x[index]) for x in (self.targets.values, self.targets.weights))
+        loss = weighted_bce(logits, values, weights) / n_rows
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def close(self) -> None:
+        """End the threads."""
+        self.pool.shutdown()
+
+
+def drop(tokens: torch.Tensor, share: float, seed: int, run_seed: int) -> torch.Tensor:
+    """Replace a share of the tokens by the reserved token 0; depends on the two seeds alone."""
+    generator = torch.Generator().manual_seed(run_seed * 1_000_000_007 + seed)
+    return tokens.masked_fill(torch.rand(tokens.shape, generator=generator) < share, 0)
+
+
+def _gather(parameters: Sequence[nn.Parameter]) -> None:
+    """Add the replicas' gradients of one parameter into the first's, and clear theirs."""
+    first = parameters[0]
+    for other in parameters[1:]:
+        if other.grad is not None:
+            first.grad = other.grad if first.grad is None else first.grad.add_(other.grad)
+            other.grad = None

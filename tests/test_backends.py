@@ -1,0 +1,87 @@
+import importlib.util
+import os
+import subprocess
+import sys
+from importlib import metadata, resources
+from pathlib import Path
+
+import pytest
+
+import gooseguard
+from gooseguard import backends
+from gooseguard.core.errors import ArtefactError, ConfigError
+from gooseguard.engine.file import write_engine_file
+
+_path = Path(__file__).parent / "contracts" / "tiny_text_model.py"
+_spec = importlib.util.spec_from_file_location("tiny_text_model", _path)
+tiny = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tiny)
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "tiny.safetensors"
+    model = tiny.make_model()
+    write_engine_file(file, model, "f32", model.digest())
+    return file
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_load_gives_a_scorer(path, kind):
+    scorer = gooseguard.load(kind(path), threads=1, spans=True)
+    assert scorer.name == f"tiny-text@{tiny.make_model().digest()[:12]}"
+    (scores,) = scorer.score([gooseguard.Content.from_text("Good day. You moron.")])
+    assert isinstance(scores, gooseguard.Scores)
+    assert scores.values.keys() == set(tiny.CATEGORIES)
+
+
+def test_threads_are_as_many_as_the_process_may_use(path, monkeypatch):
+    assert backends.load(path).threads == backends.count_processors() >= 1
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 6}, raising=False)
+    assert backends.load(path).threads == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert backends.load(path).threads == 1
+    assert backends.load(path, threads=5).threads == 5
+    with pytest.raises(ConfigError, match="threads is 0, expected at least 1"):
+        backends.load(path, threads=0)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(
+        ArtefactError, match="there is no such file; expected a file that `gooseguard export` wrote"
+    ):
+        backends.load(tmp_path / "absent.safetensors")
+
+
+def test_without_the_packaged_starter_the_error_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    with pytest.raises(
+        ArtefactError, match=r"no packaged model 'starter-text'; install .* or name an engine file"
+    ):
+        backends.load()
+
+
+def test_the_packaged_starter_is_read_as_a_resource(path, tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    path.rename(tmp_path / "weights" / "starter-text.safetensors")
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    assert backends.load().name.startswith("tiny-text@")
+
+
+def test_every_public_name_is_there():
+    for name in gooseguard.__all__:
+        assert getattr(gooseguard, name) is not None
+    assert set(gooseguard.__all__) <= set(dir(gooseguard))
+    assert gooseguard.__version__ == metadata.version("gooseguard")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = gooseguard.nothing
+
+
+def test_import_loads_nothing_heavy():
+    code = (
+        "import sys; import gooseguard; heavy = {'numpy', 'torch', 'safetensors'} & set(sys.modules); "
+        "assert not heavy, heavy; from gooseguard import load, decide, load_policy, Content, Part; "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
