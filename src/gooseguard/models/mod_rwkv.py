@@ -7,12 +7,12 @@ running mean and the running maximum. Knows nothing of text, calibration or thre
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from gooseguard.models.rwkv import Rwkv
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gooseguard.codec.layout import RwkvConfig

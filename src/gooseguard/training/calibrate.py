@@ -5,8 +5,9 @@ Source: J. Platt, *Probabilistic Outputs for Support Vector Machines* (1999); mi
 
 from __future__ import annotations
 
-import numpy as np
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -32,18 +32,18 @@ class Phase:
     """Passes over the training rows; 0.5 is half a pass."""
     learning_rate: float
     """Peak, reached after the warm-up, then falling along a cosine to 3 % of it."""
+    batch_tokens: int = 4096
+    """Most padded tokens a batch."""
     is_shallow: bool = False
-    """Skip the blocks, whose outputs are zero before they are trained: embedding and heads learn some 30 times as fast alone."""
+    """Skip the blocks, whose outputs are zero before they are trained: embedding and heads learn fast alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
     """How to fit."""
 
-    phases: tuple[Phase, ...] = (Phase(2, 3e-3, is_shallow=True), Phase(1, 1e-3))
+    phases: tuple[Phase, ...] = (Phase(2, 3e-3, 8192, is_shallow=True), Phase(1, 1e-3))
     """One after another."""
-    batch_tokens: int = 4096
-    """Most padded tokens a batch."""
     longest: int = 320
     """Training texts are cut to this many tokens; scoring never cuts."""
     warmup: int = 200
@@ -106,7 +106,9 @@ class TrainingSet:
 
 
 def _optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
-    heads, matrices, others = [], [], []
+    heads: list[nn.Parameter] = []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, p in model.named_parameters():
         is_matrix = p.ndim == 2 and "emb." not in name
         kind = heads if name.startswith("categories.") else matrices if is_matrix else others
@@ -173,7 +175,7 @@ def _plan(data: TrainingSet, config: LoopConfig) -> list[_Step]:
         batches: list[NDArray[np.int64]] = []
         for part in range(math.ceil(phase.epochs)):
             planned = plan_epoch(
-                data.train, data.repeats, config.batch_tokens, config.longest, config.seed, epoch
+                data.train, data.repeats, phase.batch_tokens, config.longest, config.seed, epoch
             )
             batches += planned[: math.ceil(min(phase.epochs - part, 1.0) * len(planned))]
             epoch += 1

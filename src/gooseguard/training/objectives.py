@@ -35,7 +35,8 @@ def category_weights(labels: NDArray[np.float32]) -> NDArray[np.float32]:
     counts = (~np.isnan(labels)).sum(0)
     raw = np.where(counts > 0, np.maximum(counts, 1) ** (-1 / 3), 0.0)
     total = float((raw * counts).sum())
-    return (raw * counts.sum() / max(total, 1e-30)).astype(np.float32)
+    weights: NDArray[np.float32] = (raw * counts.sum() / max(total, 1e-30)).astype(np.float32)
+    return weights
 
 
 def make_targets(

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,8 +31,9 @@ from gooseguard.training.thresholds import GOALS, Rate, choose, policy_toml
 from gooseguard.training.vocabulary import train_vocabulary
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 ORDINARY = ("benign_goemotions_unlabelled", "benign_dolly_instructions")
 """Sources of unselected text, on which flagged shares are reported."""
@@ -111,9 +112,8 @@ def _repeats(labels: NDArray[np.float32], config: TrainConfig) -> NDArray[np.int
     """Give how often an epoch sees each row: more often with rare labels, never with nothing to learn from."""
     annotated = ~np.isnan(labels)
     rare = annotated.sum(0) < config.rare_rows
-    repeats = np.ones(len(labels), np.int64) if config.teacher_weight > 0 else annotated.any(1).astype(np.int64)
-    repeats[annotated[:, rare].any(1)] = config.rare_repeats
-    return repeats
+    learnt = annotated.any(1) | (config.teacher_weight > 0)
+    return np.where(annotated[:, rare].any(1), config.rare_repeats, learnt).astype(np.int64)
 
 
 def _taught(
@@ -182,7 +182,10 @@ def train(
     manifest_digest = digest_file(dataset / "manifest.json")
     recipe = asdict(config)
     fingerprint = hashlib.sha256(canonical_json({**recipe, "data": manifest_digest}).encode()).hexdigest()
-    backbone = RwkvConfig(vocab_size=tokenizer.vocab_size, **_sizes(config.model))
+    size = config.model
+    backbone = RwkvConfig(
+        size.n_layer, size.n_embd, tokenizer.vocab_size, head_size=size.head_size, rank_g=size.rank_g
+    )
     model = ModRwkv(ModRwkvConfig(backbone, tuple(scored)), config.loop.seed)
     _start(model, train_rows.labels)
     say("fit")
@@ -211,10 +214,6 @@ def train(
     rates = validation_rates(logits, val, scored, calibration)
     write_policies(output / "policies", config, rates)
     return checkpoint
-
-
-def _sizes(size: ModelSize) -> dict[str, int]:
-    return {name: value for name, value in asdict(size).items() if name != "vocab_size"}
 
 
 def calibrate(logits: NDArray[np.float32], labels: NDArray[np.float32], categories: list[str]) -> dict[str, dict[str, float]]:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from gooseguard.models.mod_rwkv import ModRwkv
     from gooseguard.training.loop import LoopConfig
 
 
 class Workers:
     """Threads that put the gradient of a batch into a module's parameters."""
 
-    def __init__(self, model: nn.Module, rows: TokenRows, targets: Targets, config: LoopConfig) -> None:
+    def __init__(self, model: ModRwkv, rows: TokenRows, targets: Targets, config: LoopConfig) -> None:
         # Operations of one thread each; this setting is the process's.
         torch.set_num_threads(1)
         self.rows, self.targets, self.config = rows, targets, config
