@@ -22,7 +22,7 @@ format:
 
 # No network, no GPU, two minutes on two cores.
 test:
-	$(PYTHON) -m pytest -n $(WORKERS) -m "not slow and not gpu"
+	$(PYTHON) -m pytest -n $(WORKERS)
 
 test-slow:
 	$(PYTHON) -m pytest -m slow

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -23,21 +23,44 @@ if TYPE_CHECKING:
     from torch import nn
 
     from gooseguard.models.mod_rwkv import ModRwkv
-    from gooseguard.training.loop import LoopConfig
+
+
+class ShareOptions(Protocol):
+    """What a worker has to know of the loop's config."""
+
+    @property
+    def threads(self) -> int:
+        """Give the number of workers."""
+
+    @property
+    def longest(self) -> int:
+        """Give the tokens that texts are cut to."""
+
+    @property
+    def token_dropout(self) -> float:
+        """Give the share of tokens that is replaced."""
+
+    @property
+    def bfloat16(self) -> bool:
+        """Tell whether matrix products run in bfloat16."""
+
+    @property
+    def seed(self) -> int:
+        """Give the seed of the run."""
 
 
 class Workers:
     """Threads that put the gradient of a batch into a module's parameters."""
 
-    def __init__(self, model: ModRwkv, rows: TokenRows, targets: Targets, config: LoopConfig) -> None:
+    def __init__(self, model: ModRwkv, rows: TokenRows, targets: Targets, options: ShareOptions) -> None:
         # Operations of one thread each; this setting is the process's.
         torch.set_num_threads(1)
-        self.rows, self.targets, self.config = rows, targets, config
-        self.replicas = [model, *(copy.deepcopy(model) for _ in range(config.threads - 1))]
+        self.rows, self.targets, self.options = rows, targets, options
+        self.replicas = [model, *(copy.deepcopy(model) for _ in range(options.threads - 1))]
         for replica in self.replicas[1:]:
             for own, shared in zip(replica.parameters(), model.parameters(), strict=True):
                 own.data = shared.data
-        self.pool = ThreadPoolExecutor(config.threads)
+        self.pool = ThreadPoolExecutor(options.threads)
 
     def gradients(self, batch: NDArray[np.int64], step: int) -> float:
         """Put the mean gradient over the rows of a batch into the parameters; give the mean loss."""
@@ -51,9 +74,9 @@ class Workers:
     def _share(self, rank: int, index: NDArray[np.int64], n_rows: int, seed: int) -> float:
         if not len(index):
             return 0.0
-        tokens, lengths = pad(self.rows, index, self.config.longest)
-        dropped = drop(torch.from_numpy(tokens), self.config.token_dropout, seed, self.config.seed)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
+        tokens, lengths = pad(self.rows, index, self.options.longest)
+        dropped = drop(torch.from_numpy(tokens), self.options.token_dropout, seed, self.options.seed)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.bfloat16):
             logits = self.replicas[rank](dropped, torch.from_numpy(lengths))
         values, weights = (torch.from_numpy(x[index]) for x in (self.targets.values, self.targets.weights))
         loss = weighted_bce(logits, values, weights) / n_rows

@@ -1,0 +1,6 @@
+"""`python -m gooseguard` is `gooseguard`."""
+
+from gooseguard.cli.main import run
+
+if __name__ == "__main__":
+    run()
