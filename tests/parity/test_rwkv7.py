@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from gooseguard.codec.layout import RwkvConfig, infer_config
+from gooseguard.codec.layout import RwkvConfig, infer_config, tensor_shapes
 from gooseguard.engine import reference
 from gooseguard.engine.portable import PortableBackbone
 
@@ -39,7 +39,19 @@ def portable_logits(config: RwkvConfig, tensors: dict[str, np.ndarray], tokens: 
     return reference.logits(tensors, hidden)
 
 
-BACKENDS = {"reference": reference_logits, "portable": portable_logits}
+def torch_logits(config: RwkvConfig, tensors: dict[str, np.ndarray], tokens: np.ndarray) -> np.ndarray:
+    torch = pytest.importorskip("torch")
+    from gooseguard.models.rwkv import Rwkv
+
+    model = Rwkv(config)
+    # The published files carry what layer 0 never reads, and the language head.
+    model.load_state_dict({name: torch.from_numpy(tensors[name]) for name in tensor_shapes(config)})
+    with torch.inference_mode():
+        hidden, _ = model(torch.from_numpy(tokens)[None])
+    return reference.logits(tensors, hidden[0].numpy())
+
+
+BACKENDS = {"reference": reference_logits, "portable": portable_logits, "torch": torch_logits}
 
 backend = pytest.mark.parametrize("logits_of", BACKENDS.values(), ids=BACKENDS.keys())
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gooseguard.cli import export, info, score, train
+from gooseguard.cli import evaluate, export, info, score, train
 from gooseguard.cli.output import EXIT_BROKEN_PIPE, silence_stdout
 from gooseguard.core.errors import GooseguardError
 
@@ -84,6 +84,7 @@ def create_app(
     score.register(app, load)
     train.register(app)
     export.register(app, export_checkpoint)
+    evaluate.register(app, load)
     info.register(app, load)
     return app
 

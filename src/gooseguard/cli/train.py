@@ -34,7 +34,7 @@ EPILOG = """[bold]Examples[/bold]
 
 [cyan]gooseguard train recipes/starter-text.toml --set data.root=../data/text[/cyan]
 
-[cyan]gooseguard train recipes/starter-text.toml --set data.root=../data/text --set model.n_layer=2 --output runs/small[/cyan]"""
+[cyan]gooseguard train recipes/starter-text.toml --set data.root=../data/text --output runs/mine[/cyan]"""
 
 LINE_EVERY_S = 30.0
 """Seconds between lines where stderr is no terminal."""
@@ -102,8 +102,10 @@ def run_recipe(config: TrainConfig, folder: Path) -> dict[str, Path]:
     }
 
 
-def tfidf_teacher(train: DatasetColumns, val: DatasetColumns, categories: Sequence[str]) -> NDArray[np.float32]:
-    """Fit TF-IDF and logistic regression on the training rows and give its scores of them, float32, (n, K)."""
+def tfidf_teacher(
+    train: DatasetColumns, val: DatasetColumns, categories: Sequence[str]
+) -> NDArray[np.float32]:
+    """Fit TF-IDF and logistic regression on the training rows; give its scores of them, float32, (n, K)."""
     import numpy as np  # noqa: PLC0415  (only this verb needs them)
 
     from gooseguard.evaluation.baseline import HeldOut, fit_baseline  # noqa: PLC0415
@@ -128,12 +130,13 @@ def _build_dataset(config: TrainConfig, dataset: Path, display: Display) -> None
     if wanted != found:
         changed = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
         raise ConfigError(
-            f"{dataset}: was built with other settings ({', '.join(changed)}); give another --output, or remove it"
+            f"{dataset}: was built with other settings ({', '.join(changed)}); "
+            "give another --output, or remove it"
         )
 
 
 def _without_paths(table: dict[str, Any]) -> dict[str, Any]:
-    """Leave out where files lay: the manifest's input digests say what was in them. Tuples become lists, as in JSON."""
+    """Leave out where files lay (digests say what was in them); make lists of tuples, as JSON does."""
     return {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in table.items()

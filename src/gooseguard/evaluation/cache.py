@@ -75,7 +75,7 @@ def read_arrays(path: Path, key: ScoreKey) -> dict[str, NDArray[Any]] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
             arrays: dict[str, NDArray[Any]] = dict(held)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ArtefactError(

@@ -1,4 +1,4 @@
-"""An evaluation to a report folder: report.json, report.md, figures and a manifest, whole or as it was before."""
+"""An evaluation to a folder: report.json, report.md, figures and a manifest, whole or as it was before."""
 
 from __future__ import annotations
 

@@ -72,6 +72,8 @@ class Evaluated:
     """What the dataset says of itself."""
     dataset_digest: str
     """SHA-256 (hex) of the dataset's manifest."""
+    is_own_data: bool | None
+    """Whether the model was trained on this dataset; None when its card does not say."""
     warnings: tuple[str, ...]
     """What a reader must know before the numbers."""
 
@@ -132,7 +134,8 @@ def run_evaluation(
     baseline = None
     if request.baseline is not None:
         baseline = _score_baseline(scorer, model, columns, key, request, listener)
-    listener.say("measure")
+    is_own = is_same_data(card, dataset, digest)
+    listener.say(f"measure on {request.config.n_resamples:,} resamples")
     return Evaluated(
         report=evaluate(rows, model, baseline, request.config),
         rows=rows,
@@ -140,7 +143,8 @@ def run_evaluation(
         policy=policy,
         dataset=dataset,
         dataset_digest=digest,
-        warnings=tuple(_warnings(card, dataset, digest, request, len(columns.texts))),
+        is_own_data=is_own,
+        warnings=tuple(_warnings(card, is_own, request, len(columns.texts))),
     )
 
 
@@ -275,24 +279,20 @@ def is_same_data(card: Mapping[str, Any], dataset: Manifest, digest: str) -> boo
 
 
 def _warnings(
-    card: Mapping[str, Any], dataset: Manifest, digest: str, request: EvaluationRequest, n_rows: int
+    card: Mapping[str, Any], is_own: bool | None, request: EvaluationRequest, n_rows: int
 ) -> list[str]:
     found = []
-    same = is_same_data(card, dataset, digest)
-    if same is None:
-        found.append(
-            "The model's card does not say what it was trained on: rows measured here may be among its "
-            "training rows."
+    if not is_own:
+        why = (
+            "The model's card does not say what it was trained on"
+            if is_own is None
+            else "The model was trained on another build of the data"
         )
-    elif not same:
-        found.append(
-            "The model was trained on another build of the data: rows measured here may be among its "
-            "training rows."
-        )
+        found.append(f"{why}: rows measured here may be among its training rows.")
     if request.split == "val":
+        beside = "" if request.baseline is None else ", as is the strength of the baseline"
         found.append(
-            "Calibration and thresholds are chosen on validation rows, and so is the baseline's strength: "
-            "these numbers flatter both."
+            f"Calibration and thresholds are chosen on validation rows{beside}: these numbers flatter."
         )
     if request.limit is not None and request.limit < n_rows:
         found.append(f"Only {request.limit:,} of {n_rows:,} rows were drawn: a quick look.")

@@ -1,7 +1,8 @@
 """Mod-RWKV for text: the RWKV-7 backbone with category heads on pooled states.
 
-Pooling is one-pass with constant memory, so that a text read in pieces scores as in one call: the hidden state of the last token, the
-running mean and the running maximum. Knows nothing of text, calibration or thresholds.
+Pooling is one-pass with constant memory, so that a text read in pieces scores as in one call: the hidden
+state of the last token, the running mean and the running maximum. Knows nothing of text, calibration or
+thresholds.
 """
 
 from __future__ import annotations

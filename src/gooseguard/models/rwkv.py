@@ -1,6 +1,7 @@
 """The RWKV-7 (x070, "Goose") language backbone: token ids to hidden states, whole sequences at once.
 
-Parameter names and shapes are the official ones (`codec/layout.py`). Knows nothing of categories, text or training.
+Parameter names and shapes are the official ones (`codec/layout.py`). Knows nothing of categories, text or
+training.
 
 | letter | what |
 | --- | --- |
@@ -8,7 +9,8 @@ Parameter names and shapes are the official ones (`codec/layout.py`). Knows noth
 | H N | heads, head size; C = H N |
 | r w k v a g | receptance, decay, key, value, in-context learning rate, gate |
 
-Source: RWKV-7 "Goose" (arXiv 2503.14456); RWKV-LM `RWKV-v7/rwkv_v7_demo.py` for names, epsilons and initial values. The code is our own.
+Source: RWKV-7 "Goose" (arXiv 2503.14456); RWKV-LM `RWKV-v7/rwkv_v7_demo.py` for names, epsilons and initial
+values. The code is our own.
 """
 
 from __future__ import annotations
@@ -143,7 +145,8 @@ class TimeMix(nn.Module):
             state,
         )
         y = self.ln_x(y.reshape(B * T, C)).view(B, T, C) if T else y.reshape(B, T, C)
-        bonus = (r.view(B, T, H, N) * k.view(B, T, H, N) * self.r_k).sum(-1, keepdim=True) * v.view(B, T, H, N)
+        bonus = (r.view(B, T, H, N) * k.view(B, T, H, N) * self.r_k).sum(-1, keepdim=True)
+        bonus = bonus * v.view(B, T, H, N)
         y = (y + bonus.view(B, T, C)) * self._lora("g", xg).float()
         return self.output(y).float(), state, v_first
 
@@ -192,8 +195,13 @@ class Rwkv(nn.Module):
         self._initialise(torch.Generator().manual_seed(seed))
 
     def _initialise(self, generator: torch.Generator) -> None:
-        """Set the matrices; scales after `rwkv_v7_demo.py`'s training twin, `RWKV-v7/train_temp/src/model.py`."""
+        """Set the matrices. The blocks' last ones are zero: the model begins as its embedding.
+
+        Source: scales after RWKV-LM, `RWKV-v7/train_temp/src/model.py`, the twin of `rwkv_v7_demo.py` that
+        trains.
+        """
         C = self.config.n_embd
+        ffn_bound = 0.5 / math.sqrt(C)
         nn.init.uniform_(self.emb.weight, -1e-2, 1e-2, generator=generator)
         spread = {"receptance": 0.5, "key": 0.05, "value": 0.5, "output": 0.0}
         for block in self.blocks:
@@ -204,7 +212,7 @@ class Rwkv(nn.Module):
             for name in "wavg":
                 if hasattr(block.att, f"{name}2"):
                     nn.init.orthogonal_(getattr(block.att, f"{name}2"), gain=0.1, generator=generator)
-            nn.init.uniform_(block.ffn.key.weight, -0.5 / math.sqrt(C), 0.5 / math.sqrt(C), generator=generator)
+            nn.init.uniform_(block.ffn.key.weight, -ffn_bound, ffn_bound, generator=generator)
             nn.init.zeros_(block.ffn.value.weight)
 
     def forward(
@@ -221,7 +229,8 @@ class Rwkv(nn.Module):
             state: where to go on; None is the zero state.
 
         Returns:
-            hidden after the final norm, float32, (B, T, C), meaningless at padding; the state after each row's last real token.
+            hidden after the final norm, float32, (B, T, C), meaningless at padding; the state after each
+            row's last real token.
         """
         B, T = tokens.shape
         if lengths is None:

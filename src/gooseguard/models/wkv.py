@@ -12,17 +12,20 @@ Token by token, with w = exp(log_w), the recurrence is
 
     S_t = S_{t-1} diag(w_t) + (S_{t-1} a_t) b_t^T + v_t k_t^T        y_t = S_t r_t
 
-Inside a chunk of C tokens let P_t be the product of w_1 … w_t, and A = P_{t-1} a, B = b / P, K = k / P, R = P r (rows are tokens). With
-u_t = S_{t-1} a_t as the rows of U and S_0 the state before the chunk,
+Inside a chunk of C tokens let P_t be the product of w_1 … w_t, and A = P_{t-1} a, B = b / P, K = k / P,
+R = P r (rows are tokens). With u_t = S_{t-1} a_t as the rows of U and S_0 the state before the chunk,
 
     (I - tril(A B^T, -1)) U = A S_0^T + tril(A K^T, -1) V
     Y   = R S_0^T + tril(R B^T) U + tril(R K^T) V
     S_C = (S_0 + U^T B + V^T K) diag(P_C)
 
-so that only the chain of chunk states is sequential. As log_w > -0.6066, 1/P stays below 3e8 for a chunk of 32: far from float32's limits.
+so that only the chain of chunk states is sequential. As log_w > -0.6066, 1/P stays below 2e4 for a chunk
+of 16 tokens (and below 3e8 for one of 32): far from float32's limits. docs/design/0002-chunked-wkv.md derives
+this and the backward pass, and says why the triangular system is solved and not expanded.
 
-Source: equations of RWKV-7 "Goose" (arXiv 2503.14456, section 3 and appendix); the triangular (UT) form follows Yang et al.,
-*Parallelizing Linear Transformers with the Delta Rule over Sequence Length* (arXiv 2406.06484). The derivation with decay is ours.
+Source: equations of RWKV-7 "Goose" (arXiv 2503.14456, section 3 and appendix); the triangular (UT) form is
+that of Yang et al., *Parallelizing Linear Transformers with the Delta Rule over Sequence Length* (arXiv
+2406.06484); the derivation with decay is ours.
 """
 
 from __future__ import annotations
@@ -60,7 +63,7 @@ class _ChunkedWkv(torch.autograd.Function):
 
     @staticmethod
     def forward(  # noqa: PLR0913  (the recurrence has seven inputs; torch adds ctx)
-        ctx: Any,
+        ctx: Any,  # noqa: ANN401  (torch makes it, and its type knows nothing of what is kept on it)
         r: Tensor,
         log_w: Tensor,
         k: Tensor,
@@ -103,7 +106,10 @@ class _ChunkedWkv(torch.autograd.Function):
         return _join(Y), states[:, :, -1].clone()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any,  # noqa: ANN401  (as in forward)
+        *gradients: Tensor,
+    ) -> tuple[Tensor | None, ...]:
         chunk: int = ctx.chunk
         X, J, Z, G, inverse, states, log_w, total = ctx.saved_tensors
         dY, dS = _split(gradients[0].contiguous(), chunk), gradients[1].clone()

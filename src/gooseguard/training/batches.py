@@ -1,4 +1,7 @@
-"""Tokenised rows to padded batches, in an order that depends on seed and epoch alone, so that a resumed run sees what it would have seen."""
+"""Tokenised rows to padded batches.
+
+The order depends on seed and epoch alone, so that a resumed run sees what it would have seen.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ def select(rows: TokenRows, index: NDArray[np.int64]) -> TokenRows:
 def pad(
     rows: TokenRows, index: NDArray[np.int64], longest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the rows of `index` as tokens int64 (B, T), padded with 0 and cut to `longest`, and lengths int64 (B,)."""
+    """Give rows cut to `longest`: tokens, int64, (B, T), padded with 0, and lengths, int64, (B,)."""
     lengths = np.minimum(rows.lengths[index], longest)
     width = -(-int(lengths.max(initial=1)) // MULTIPLE) * MULTIPLE
     tokens = np.zeros((len(index), width), np.int64)

@@ -1,6 +1,7 @@
-"""Logits and labels to calibration: one scale and one bias a category, fitted on validation rows (Platt scaling).
+"""Logits and labels to calibration: a scale and a bias for each category, fitted on validation rows.
 
-Source: J. Platt, *Probabilistic Outputs for Support Vector Machines* (1999); minimised here by damped Newton steps.
+Source: J. Platt, *Probabilistic Outputs for Support Vector Machines* (1999); minimised here by damped Newton
+steps.
 """
 
 from __future__ import annotations
@@ -42,5 +43,6 @@ def fit_platt(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> tuple
 
 def apply_platt(logits: NDArray[np.float32], scale: float, bias: float) -> NDArray[np.float64]:
     """Give the calibrated scores of logits, 0..1."""
-    scores: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(scale * logits.astype(np.float64) + bias, -500, 500)))
+    x = scale * logits.astype(np.float64) + bias
+    scores: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(x, -500, 500)))
     return scores

@@ -35,7 +35,7 @@ class Phase:
     batch_tokens: int = 4096
     """Most padded tokens a batch."""
     is_shallow: bool = False
-    """Skip the blocks, whose outputs are zero before they are trained: embedding and heads learn fast alone."""
+    """Skip the blocks, whose outputs are zero before they are trained: embedding and heads learn fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class LoopConfig:
     warmup: int = 200
     """Steps of linear warm-up, each phase."""
     head_rate: float = 0.3
-    """Share of the learning rate that the category heads get: their 3 C inputs are correlated, and full steps diverge."""
+    """Share of the learning rate for the heads: their 3 C inputs are correlated, and full steps diverge."""
     weight_decay: float = 0.05
     """On matrices only (AdamW)."""
     clip: float = 1.0
@@ -168,7 +168,7 @@ class _Step:
 
 
 def _plan(data: TrainingSet, config: LoopConfig) -> list[_Step]:
-    """Plan every step of the run; depends on recipe and data alone, so that a resumed run goes on with the same."""
+    """Plan every step; depends on recipe and data alone, so that a resumed run goes on with the same."""
     steps: list[_Step] = []
     epoch = 0
     for phase in config.phases:

@@ -1,4 +1,7 @@
-"""Losses over logits and targets. A label that nobody annotated carries no loss, or a teacher's opinion at a smaller weight."""
+"""Losses over logits and targets.
+
+A label that nobody annotated carries no loss, or a teacher's opinion at a weight of its own.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Targets:
 
 
 def category_weights(labels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weigh categories by their annotated rows to the power of -1/3, so that a small set is heard beside a large one.
+    """Weigh categories by their annotated rows to the power of -1/3: a small one is heard beside a large one.
 
     Args:
         labels: float32, (n, K), NaN where not annotated.

@@ -37,7 +37,9 @@ class ResumePoints:
         tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
         for name, p in model.named_parameters():
             # A parameter that has had no gradient yet has no moments.
-            tensors |= {f"{moment}.{name}": optimizer.state[p][moment] for moment in MOMENTS if optimizer.state[p]}
+            tensors |= {
+                f"{moment}.{name}": optimizer.state[p][moment] for moment in MOMENTS if optimizer.state[p]
+            }
         name = f"step-{step:07d}.safetensors"
         partial = self.folder / f"{name}.partial"
         save_file({key: value.contiguous() for key, value in tensors.items()}, partial)

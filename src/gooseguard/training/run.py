@@ -1,4 +1,7 @@
-"""The stage dataset -> checkpoint: vocabulary, fit, calibrate, policies, card. Resumes where a killed run left off."""
+"""The stage dataset -> checkpoint: vocabulary, fit, calibrate, policies, card.
+
+The same call resumes where a killed run left off.
+"""
 
 from __future__ import annotations
 
@@ -82,13 +85,15 @@ class TrainConfig:
 Say = Callable[[str], None]
 
 Teacher = Callable[[DatasetColumns, DatasetColumns, Sequence[str]], "NDArray[np.float32]"]
-"""Maps training rows, validation rows and categories to scores of the training rows, float32, (n, K), 0..1."""
+"""Maps training and validation rows and categories to scores of the training rows, float32, (n, K), 0..1."""
 
 
 def scored_categories(val: DatasetColumns, categories: list[str], least_positives: int) -> list[str]:
-    """List the categories with enough positive validation rows (soft label at least 0.5), in taxonomy order."""
+    """List the categories with enough validation rows of label at least 0.5, in taxonomy order."""
     positives = (np.nan_to_num(val.labels, nan=0.0) >= 0.5).sum(0)
-    return [category for category, count in zip(categories, positives, strict=True) if count >= least_positives]
+    return [
+        category for category, count in zip(categories, positives, strict=True) if count >= least_positives
+    ]
 
 
 def _tokenize(texts: list[str], labels: NDArray[np.float32], tokenizer: Tokenizer) -> TokenRows:
@@ -108,18 +113,25 @@ def _tokenizer(texts: list[str], config: TrainConfig, work: Path, say: Say) -> T
     return tokenizer
 
 
-def _repeats(labels: NDArray[np.float32], config: TrainConfig) -> NDArray[np.int64]:
-    """Give how often an epoch sees each row: more often with rare labels, never with nothing to learn from."""
-    annotated = ~np.isnan(labels)
+def _repeats(rows: TokenRows, config: TrainConfig) -> NDArray[np.int64]:
+    """Give how often an epoch sees each row: more often with rare labels, never with nothing to learn."""
+    annotated = ~np.isnan(rows.labels)
     rare = annotated.sum(0) < config.rare_rows
     learnt = annotated.any(1) | (config.teacher_weight > 0)
-    return np.where(annotated[:, rare].any(1), config.rare_repeats, learnt).astype(np.int64)
+    repeats = np.where(annotated[:, rare].any(1), config.rare_repeats, learnt)
+    # A text that shows nothing, such as a lone zero-width space, has no tokens once it is normalised.
+    return np.where(rows.lengths > 0, repeats, 0).astype(np.int64)
 
 
 def _taught(
-    teacher: Teacher | None, train: DatasetColumns, val: DatasetColumns, scored: list[str], work: Path, say: Say
+    teacher: Teacher | None,
+    train: DatasetColumns,
+    val: DatasetColumns,
+    scored: list[str],
+    work: Path,
+    say: Say,
 ) -> NDArray[np.float32] | None:
-    """Ask the teacher for scores of the training rows, or read what an earlier start of this run was told."""
+    """Ask the teacher for scores of the training rows, or read what an earlier start of this run got."""
     if teacher is None:
         return None
     path = work / "teacher.npy"
@@ -133,14 +145,19 @@ def _taught(
 
 
 def _start(model: ModRwkv, labels: NDArray[np.float32]) -> None:
-    """Begin the heads' biases at each category's share of positives, so that no step is spent on finding it."""
+    """Begin the heads' biases at each category's share of positives: no step is spent on finding it."""
     share = np.clip(np.nanmean(labels, 0), 1e-4, 1 - 1e-4)
     with torch.no_grad():
         model.categories.bias.copy_(torch.from_numpy(np.log(share / (1 - share)).astype(np.float32)))
 
 
 def train(
-    config: TrainConfig, dataset: Path, output: Path, report: Reporter, say: Say, teacher: Teacher | None = None
+    config: TrainConfig,
+    dataset: Path,
+    output: Path,
+    report: Reporter,
+    say: Say,
+    teacher: Teacher | None = None,
 ) -> Path:
     """Train, calibrate and write the checkpoint folder `output`/checkpoint, and policies beside it.
 
@@ -164,7 +181,9 @@ def train(
     val, train_split = (read_columns(dataset, split, taxonomy) for split in ("val", "train"))
     scored = scored_categories(val, taxonomy, config.least_positives)
     if not scored:
-        raise DataError(f"{dataset}: no category has {config.least_positives} positive validation rows; add data")
+        raise DataError(
+            f"{dataset}: no category has {config.least_positives} positive validation rows; add data"
+        )
     columns = [taxonomy.index(category) for category in scored]
     train_split, val = (replace(split, labels=split.labels[:, columns]) for split in (train_split, val))
     work = output / "work"
@@ -176,7 +195,7 @@ def train(
     data = TrainingSet(
         train_rows,
         make_targets(train_rows.labels, taught, config.teacher_weight),
-        _repeats(train_rows.labels, config),
+        _repeats(train_rows, config),
         val_rows,
     )
     manifest_digest = digest_file(dataset / "manifest.json")
@@ -216,7 +235,9 @@ def train(
     return checkpoint
 
 
-def calibrate(logits: NDArray[np.float32], labels: NDArray[np.float32], categories: list[str]) -> dict[str, dict[str, float]]:
+def calibrate(
+    logits: NDArray[np.float32], labels: NDArray[np.float32], categories: list[str]
+) -> dict[str, dict[str, float]]:
     """Fit scale and bias of every category on its annotated rows; logits and labels are float32, (n, K)."""
     calibration = {}
     for k, category in enumerate(categories):
@@ -249,8 +270,11 @@ def validation_rates(
         ordinary = {source: scores[(sources == source) & ~np.isnan(scores)] for source in ORDINARY}
         for goal in GOALS:
             review, block = (
-                choose(scores[rows], labels[rows] >= 0.5, ordinary, fpr)
-                for fpr in (goal.review_fpr, goal.block_fpr)
+                choose(scores[rows], labels[rows] >= 0.5, ordinary, *bounds)
+                for bounds in (
+                    (goal.review_fpr, goal.review_ordinary),
+                    (goal.block_fpr, goal.block_ordinary),
+                )
             )
             rates[goal.id][category] = (review, block)
     return rates
@@ -269,7 +293,7 @@ def write_policies(
 
 
 def describe_data(facts: Mapping[str, Any], categories: list[str]) -> dict[str, Any]:
-    """Take from a dataset's facts what a model card says: sets with licence and rows, counts a category and split."""
+    """Take from a dataset's facts what a model card says: sets and their licences, rows of each category."""
     counts = facts["counts"]
     return {
         "sets": {
@@ -283,7 +307,8 @@ def describe_data(facts: Mapping[str, Any], categories: list[str]) -> dict[str, 
             for name, source in facts["sets"].items()
         },
         "categories": {
-            category: {split: counts[split]["categories"].get(category) for split in counts} for category in categories
+            category: {split: counts[split]["categories"].get(category) for split in counts}
+            for category in categories
         },
         "not_scored": {
             category: {split: counts[split]["categories"].get(category) for split in counts}

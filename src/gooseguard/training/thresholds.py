@@ -1,4 +1,4 @@
-"""Validation scores to policies: for each category the smallest thresholds within a bound on false positives."""
+"""Validation scores to policies: the smallest thresholds within a bound on false positives."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ class PolicyGoal:
     """Largest share of a category's annotated negatives that its review threshold may flag."""
     block_fpr: float
     """The same for its block threshold."""
+    review_ordinary: float
+    """Largest share of each source of ordinary text that a category's review threshold may flag."""
+    block_ordinary: float
+    """The same for its block threshold."""
     purpose: str
     """When to take this policy, for the file's first comment."""
 
 
 GOALS = (
-    PolicyGoal("default", 0.05, 0.01, "a balance: people look at what is flagged"),
-    PolicyGoal("strict", 0.10, 0.03, "places with young people, or before anything is published"),
-    PolicyGoal("lenient", 0.02, 0.005, "adult or heated places, or where nobody has time to look"),
+    PolicyGoal("default", 0.05, 0.01, 0.03, 0.003, "a balance: people look at what is flagged"),
+    PolicyGoal("strict", 0.10, 0.03, 0.06, 0.01, "places with young people, or before anything is published"),
+    PolicyGoal("lenient", 0.02, 0.005, 0.01, 0.001, "adult or heated places, or where nobody has time to look"),
 )
 
 
@@ -54,26 +58,39 @@ def round_up(value: float) -> float:
     return min(math.ceil(value * 1e4) / 1e4, 1.0)
 
 
+def smallest_threshold(scores: NDArray[np.float64], largest_share: float) -> float:
+    """Give the smallest threshold (inclusive, four digits) that at most a share of the scores, (n,), reach."""
+    falling = np.sort(scores)[::-1]
+    allowed = math.floor(largest_share * len(falling))
+    if allowed >= len(falling):
+        return 0.0
+    # It must lie above the first score that may not reach it.
+    threshold = round_up(float(falling[allowed]))
+    return threshold if threshold > falling[allowed] else min(round(threshold + 1e-4, 4), 1.0)
+
+
 def choose(
     scores: NDArray[np.float64],
     positive: NDArray[np.bool_],
     ordinary: Mapping[str, NDArray[np.float64]],
     largest_fpr: float,
+    largest_ordinary: float = 1.0,
 ) -> Rate:
-    """Choose the smallest threshold whose false-positive rate is within a bound.
+    """Choose the smallest threshold within both bounds.
+
+    Annotated negatives alone would mislead where they are unlike what people write: those of `illicit` are
+    instructions to chat models, and a threshold set on them flags half of all small talk.
 
     Args:
         scores: float64, (n,), calibrated, of a category's annotated validation rows.
         positive: bool, (n,).
         ordinary: source to the scores of its ordinary texts.
-        largest_fpr: the bound.
+        largest_fpr: largest share of the annotated negatives that may reach it.
+        largest_ordinary: largest share of each source of ordinary text that may.
     """
-    negatives = np.sort(scores[~positive])[::-1]
-    allowed = math.floor(largest_fpr * len(negatives))
-    # Inclusive thresholds: it must lie above the first negative that may not be flagged.
-    threshold = round_up(float(np.nextafter(negatives[allowed], 2.0))) if allowed < len(negatives) else 0.0
-    if allowed < len(negatives) and threshold <= negatives[allowed]:
-        threshold = 1.0
+    threshold = smallest_threshold(scores[~positive], largest_fpr)
+    for values in ordinary.values():
+        threshold = max(threshold, smallest_threshold(values, largest_ordinary))
     return Rate(
         threshold,
         float((scores[~positive] >= threshold).mean()),
@@ -82,34 +99,44 @@ def choose(
     )
 
 
+HEADER = """\
+# Written by `gooseguard train` from the validation rows of {model}. Each threshold is the smallest that
+# flags at most {goal.review_fpr:.1%} (review) or {goal.block_fpr:.1%} (block) of the category's annotated
+# negatives, many of which were picked for looking harmful, and at most {goal.review_ordinary:.1%} or
+# {goal.block_ordinary:.1%} of each source of ordinary text (some of it rightly: nobody annotated it).
+# "ordinary" is the share of it that the review threshold flags.
+"""
+"""What a policy says of how it came about."""
+
+
 def policy_toml(goal: PolicyGoal, version: str, model: str, rates: Mapping[str, tuple[Rate, Rate]]) -> str:
     """Write a policy with a comment on how each threshold was chosen and what it did on validation rows.
 
     Args:
         goal: what was asked for.
         version: the policy's version.
-        model: name@digest of the model whose scores were used.
+        model: name of the model whose scores were used.
         rates: category to its review and block rates.
     """
     lines = [
         f"# {goal.purpose[0].upper()}{goal.purpose[1:]}.",
-        f"# Written by `gooseguard train` from the validation rows of {model}: each threshold is the smallest whose",
-        f"# false-positive rate on the category's annotated validation negatives is at most {goal.review_fpr:.1%} (review)",
-        f"# and {goal.block_fpr:.1%} (block). Many of those negatives were picked for looking harmful; \"ordinary\" is the",
-        "# share of unselected text that the review threshold flags (some of it rightly: nobody annotated it).",
+        *HEADER.format(model=model, goal=goal).splitlines(),
         f'id = "{goal.id}"',
         f'version = "{version}"',
     ]
     for category, (review, block) in rates.items():
-        shares = _shares(review.ordinary)
         lines += [
             "",
-            f"# review: FPR {review.fpr:.2%}, recall {review.recall:.1%}{shares}; block: FPR {block.fpr:.2%}, recall {block.recall:.1%}",
+            f"# review: {_rates(review)}{_shares(review.ordinary)}; block: {_rates(block)}",
             f'[thresholds."{category}"]',
             f"review = {review.threshold:.4f}",
             f"block = {max(block.threshold, review.threshold):.4f}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _rates(rate: Rate) -> str:
+    return f"FPR {rate.fpr:.2%}, recall {rate.recall:.1%}"
 
 
 def _shares(ordinary: Mapping[str, float]) -> str:

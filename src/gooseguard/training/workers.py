@@ -1,4 +1,4 @@
-"""Data parallelism by threads: each takes a share of a batch through a replica that shares the module's parameters.
+"""Data parallelism by threads: each takes a share of a batch through a replica with the same parameters.
 
 One synchronisation a step instead of one an operation: where the cores are shared with other work, OpenMP's
 barriers cost more than they gain (docs/design/0003-training-threads.md).
@@ -65,7 +65,10 @@ class Workers:
     def gradients(self, batch: NDArray[np.int64], step: int) -> float:
         """Put the mean gradient over the rows of a batch into the parameters; give the mean loss."""
         n = len(self.replicas)
-        jobs = [self.pool.submit(self._share, rank, batch[rank::n], len(batch), step * n + rank) for rank in range(n)]
+        jobs = [
+            self.pool.submit(self._share, rank, batch[rank::n], len(batch), step * n + rank)
+            for rank in range(n)
+        ]
         loss = sum(job.result() for job in jobs)
         for parameters in zip(*(replica.parameters() for replica in self.replicas), strict=True):
             _gather(parameters)
