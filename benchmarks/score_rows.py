@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/score_rows.py FILE.jsonl.gz [--rows 1000] [--threads 1 2] [--runs 5]
 
-Prints, for each thread count, the median over interleaved runs, start-up included, and the ratio to the first count.
+Prints, for each thread count, the median over interleaved runs, start-up included, and its ratio to the first.
 Checks that every row comes back, in order.
 """
 
@@ -44,7 +44,9 @@ def run_once(path: Path, ids: list[str], threads: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path)
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])

@@ -157,7 +157,7 @@ def test_one_key_again_and_again(rate):
 
 
 def test_padded_tokens_change_nothing_before_or_after():
-    # As the backbone masks them: no decay, nothing removed, nothing written; r, v and a are whatever they are.
+    # As the backbone masks them: no decay, nothing removed, nothing written; r, v and a are anything.
     *inputs, state = inputs_of(50)
     real = 21
     for i in (1, 2, 5):

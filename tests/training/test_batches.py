@@ -1,5 +1,6 @@
 """Rows into batches: nothing lost, nothing twice, budgets kept, the same order every time."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -13,7 +14,7 @@ from gooseguard.training.batches import MULTIPLE, cut_by_budget, pack, pad, plan
 def rows_of(lengths):
     """Make rows whose tokens count on from row to row, so that each is unlike every other."""
     begins = np.cumsum([0, *lengths])
-    ids = [np.arange(begin, end) for begin, end in zip(begins, begins[1:], strict=False)]
+    ids = [np.arange(begin, end) for begin, end in itertools.pairwise(begins)]
     return pack(ids, np.arange(2 * len(lengths), dtype=np.float32).reshape(-1, 2))
 
 

@@ -23,7 +23,7 @@ CONFIG = LoopConfig(
 )
 
 
-class Killed(Exception):
+class Killed(Exception):  # noqa: N818  (no error: a signal)
     """Stands for the signal that ends a run."""
 
 

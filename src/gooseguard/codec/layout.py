@@ -7,10 +7,13 @@ Source: RWKV-LM, `RWKV-v7/rwkv_v7_demo.py` (BlinkDL, Apache-2.0), and the files 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from gooseguard.core.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 GROUP_NORM_EPSILON = 64e-5
 """Of `ln_x`. Source: `rwkv_v7_demo.py`, `nn.GroupNorm(H, C, eps=64e-5)`."""
@@ -55,7 +58,9 @@ class RwkvConfig:
         if self.version != VERSION:
             raise ArtefactError(f"model config: version is {self.version!r}, expected {VERSION!r}")
         if self.n_embd % self.head_size:
-            raise ArtefactError(f"model config: n_embd {self.n_embd} is no multiple of head_size {self.head_size}")
+            raise ArtefactError(
+                f"model config: n_embd {self.n_embd} is no multiple of head_size {self.head_size}"
+            )
 
     @property
     def n_head(self) -> int:
@@ -66,7 +71,7 @@ class RwkvConfig:
 def tensor_shapes(config: RwkvConfig) -> dict[str, tuple[int, ...]]:
     """Give the official name and shape of each backbone tensor, the language head left out.
 
-    Matrices named `*.weight` are stored (out, in), LoRA factors `w1 w2 …` (in, out), as in the official files.
+    Matrices named `*.weight` are stored (out, in), LoRA factors `w1 w2 …` (in, out), as officially.
     """
     C, H, N, F = config.n_embd, config.n_head, config.head_size, config.n_ffn
     shapes: dict[str, tuple[int, ...]] = {"emb.weight": (config.vocab_size, C)}
@@ -106,7 +111,9 @@ def infer_config(shapes: Mapping[str, tuple[int, ...]]) -> RwkvConfig:
         ArtefactError: the tensors are not those of an RWKV-7 model; the message lists what is wrong.
     """
     if "emb.weight" not in shapes or "blocks.0.att.r_k" not in shapes or "blocks.0.att.w1" not in shapes:
-        raise ArtefactError("checkpoint has no emb.weight, blocks.0.att.r_k and blocks.0.att.w1; expected RWKV-7 (x070)")
+        raise ArtefactError(
+            "checkpoint has no emb.weight, blocks.0.att.r_k and blocks.0.att.w1; expected RWKV-7 (x070)"
+        )
     vocab_size, n_embd = shapes["emb.weight"]
     n_layer = 1 + max(int(name.split(".")[1]) for name in shapes if name.startswith("blocks."))
     config = RwkvConfig(
@@ -124,7 +131,7 @@ def infer_config(shapes: Mapping[str, tuple[int, ...]]) -> RwkvConfig:
     return config
 
 
-# Some official files carry a value residual in layer 0, which that layer never reads; and the language head is optional here.
+# Some official files carry a value residual in layer 0, which that layer never reads; a language head is optional.
 OPTIONAL_TENSORS = frozenset({"head.weight", *(f"blocks.0.att.v{i}" for i in range(3))})
 
 

@@ -147,7 +147,8 @@ def draw_precision_recall(
             if not recall.size:
                 continue
             cells = np.floor(recall * N_STEPS)
-            kept = np.append(np.flatnonzero(cells[1:] != cells[:-1]), recall.size - 1)
+            # The first point of equal recall has the best precision; the later ones only add false positives.
+            kept = np.flatnonzero(np.append(True, cells[1:] != cells[:-1]))
             panel.step(
                 np.append(0, recall[kept]),
                 np.append(precision[kept[0]], precision[kept]),

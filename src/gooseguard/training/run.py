@@ -212,12 +212,7 @@ def train(
     say("calibrate")
     logits = predict(model, val_rows)
     calibration = calibrate(logits, val_rows.labels, scored)
-    card = {
-        "training": {**facts, **_environment()},
-        "data": describe_data(read_dataset_manifest(dataset).facts, scored),
-        "recipe": recipe,
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
+    card = make_card(model, facts, config, dataset, manifest_digest)
     checkpoint = write_checkpoint(
         output / "checkpoint",
         model,
@@ -233,6 +228,21 @@ def train(
     rates = validation_rates(logits, val, scored, calibration)
     write_policies(output / "policies", config, rates)
     return checkpoint
+
+
+def make_card(
+    model: ModRwkv, facts: Mapping[str, Any], config: TrainConfig, dataset: Path, manifest_digest: str
+) -> dict[str, Any]:
+    """Collect what a model card says; where files lay is left out, since the card travels with the model."""
+    recipe = asdict(config)
+    recipe["data"] = {key: value for key, value in recipe["data"].items() if key not in {"root", "held_out"}}
+    data = describe_data(read_dataset_manifest(dataset).facts, list(model.config.categories))
+    return {
+        "training": {**facts, **_environment()},
+        "data": {**data, "dataset": manifest_digest},
+        "recipe": recipe,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
 
 
 def calibrate(

@@ -35,7 +35,9 @@ class PolicyGoal:
 GOALS = (
     PolicyGoal("default", 0.05, 0.01, 0.03, 0.003, "a balance: people look at what is flagged"),
     PolicyGoal("strict", 0.10, 0.03, 0.06, 0.01, "places with young people, or before anything is published"),
-    PolicyGoal("lenient", 0.02, 0.005, 0.01, 0.001, "adult or heated places, or where nobody has time to look"),
+    PolicyGoal(
+        "lenient", 0.02, 0.005, 0.01, 0.001, "adult or heated places, or where nobody has time to look"
+    ),
 )
 
 
@@ -59,7 +61,7 @@ def round_up(value: float) -> float:
 
 
 def smallest_threshold(scores: NDArray[np.float64], largest_share: float) -> float:
-    """Give the smallest threshold (inclusive, four digits) that at most a share of the scores, (n,), reach."""
+    """Give the smallest threshold (inclusive, four digits) that at most a share of the scores reach."""
     falling = np.sort(scores)[::-1]
     allowed = math.floor(largest_share * len(falling))
     if allowed >= len(falling):
