@@ -262,3 +262,9 @@ def test_look_alikes_survive_clusters() -> None:
     for letter in LOOK_ALIKES:
         assert normalize(letter).text == letter.lower()
         assert normalize(f"z{letter}").text == f"z{LOOK_ALIKES[letter]}"
+
+
+def test_a_trailing_consonant_joins_a_whole_syllable() -> None:
+    # U+AC00 is plain by itself; with U+11A8 after it NFKC gives U+AC01.
+    assert normalize("\uac00\u11a8").text == "\uac01"
+    assert normalize("a\uac00\u11a8\u11a8").text == "a\uac01\u11a8"

@@ -133,7 +133,8 @@ class NormalizerStream:
             self._out.append(text[begin:last].lower())
             self._begins.extend(range(self._offset + begin, self._offset + last))
             self._ends.extend(range(self._offset + begin + 1, self._offset + last + 1))
-            self._open(text[last], self._offset + last, 0, text[last])
+            # A plain Hangul syllable may end in a vowel, which a trailing consonant composes with.
+            self._open(text[last], self._offset + last, 0, _describe(text[last])[2])
         self._scan_slowly(text, position, len(text))
         self._offset += len(text)
 
@@ -193,6 +194,7 @@ def normalize(text: str) -> Normalized:
     if text.isascii():
         return Normalized(text.lower(), range(len(text)), range(1, len(text) + 1))
     stream = NormalizerStream()
+    # Its own class, without the release that `push` would make.
     stream._scan(text)  # noqa: SLF001
     return stream.finish()
 

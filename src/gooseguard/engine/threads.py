@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+# typed nowhere: threadpoolctl ships no annotations.
 import numpy as np  # noqa: F401  its BLAS is loaded with it, and only a loaded one is found
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 

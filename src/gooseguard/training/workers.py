@@ -83,6 +83,7 @@ class Workers:
             logits = self.replicas[rank](dropped, torch.from_numpy(lengths))
         values, weights = (torch.from_numpy(x[index]) for x in (self.targets.values, self.targets.weights))
         loss = weighted_bce(logits, values, weights) / n_rows
+        # torch annotates backward only in part.
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
