@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/score_rows.py FILE.jsonl.gz [--rows 1000] [--threads 1 2] [--runs 5]
 
-Prints, for each thread count, the median over interleaved runs, start-up included, and its ratio to the first.
+Prints, for each thread count, the median over interleaved runs, start-up included, and a ratio.
 Checks that every row comes back, in order.
 """
 

@@ -131,7 +131,7 @@ def infer_config(shapes: Mapping[str, tuple[int, ...]]) -> RwkvConfig:
     return config
 
 
-# Some official files carry a value residual in layer 0, which that layer never reads; a language head is optional.
+# Some official files carry a value residual in layer 0, never read; a language head is optional.
 OPTIONAL_TENSORS = frozenset({"head.weight", *(f"blocks.0.att.v{i}" for i in range(3))})
 
 
