@@ -9,7 +9,7 @@ from importlib import metadata
 import pytest
 from fake_scorer import load
 
-from gooseguard.cli.info import parse_cpu_features, read_cpu_features
+from gooseguard.cli.info import card_lines, parse_cpu_features, read_cpu_features
 from gooseguard.core.errors import ArtefactError
 
 
@@ -89,3 +89,8 @@ def test_cpu_features_of_a_system_that_does_not_say(tmp_path):
     assert parse_cpu_features("processor : 0\n") is None
     if platform.machine() != "arm64":
         assert read_cpu_features(tmp_path / "none") is None
+
+
+def test_card_lines_are_short_and_name_what_json_has_in_full():
+    card = {"parameters": 7495945, "data": {"sets": {"a": {}, "b": {}}, "dataset": "0" * 8}, "note": "weak"}
+    assert card_lines(card) == {"parameters": "7,495,945", "data": "2 sets, dataset 00000000", "note": "weak"}

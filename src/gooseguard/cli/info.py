@@ -148,9 +148,22 @@ def _page(facts: Mapping[str, Any]) -> Group:
             _table("model", {**{key: model[key] for key in ("name", "backend", "threads")}, **lists})
         )
         if model["card"]:
-            parts.append(_table("model card", model["card"]))
+            parts.append(_table("model card", card_lines(model["card"])))
     parts.append(_table("policies", {"packaged": ", ".join(facts["policies"]) or "none"}))
     return Group(*parts)
+
+
+def card_lines(card: Mapping[str, Any]) -> dict[str, str]:
+    """Give what a person wants of a model card, a line a fact; `--json` has all of it."""
+    lines: dict[str, str] = {}
+    for name, value in card.items():
+        if not isinstance(value, dict):
+            lines[name] = f"{value:,}" if isinstance(value, int) else str(value)
+            continue
+        scalars = [f"{key} {entry}" for key, entry in value.items() if not isinstance(entry, dict | list)]
+        sizes = [f"{len(entry)} {key}" for key, entry in value.items() if isinstance(entry, dict)]
+        lines[name] = ", ".join(sizes + scalars)
+    return lines
 
 
 def _table(title: str, entries: Mapping[str, object]) -> Group:

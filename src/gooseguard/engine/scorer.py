@@ -115,6 +115,8 @@ class TextScorer:
         self.categories: frozenset[str] = frozenset(model.config.categories)
         self.modalities: frozenset[Modality] = TEXT_ONLY
         self.languages: frozenset[str] = frozenset(model.config.languages)
+        # "portable" is NumPy.
+        self.backend: str = type(backbone).__name__.removesuffix("Backbone").lower()
         self.digest: str = file.digest
         self.parent: str = file.parent
         self.card = model.card
