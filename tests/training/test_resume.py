@@ -92,15 +92,15 @@ def test_a_finished_run_is_restored_without_a_step(data, make_model, tmp_path):
 def test_a_folder_without_a_point_begins_at_the_beginning(make_model, tmp_path):
     model = make_model()
     before = [p.detach().clone() for p in model.parameters()]
-    step, loss = ResumePoints(tmp_path / "none", "one").load(model, torch.optim.AdamW(model.parameters()))
-    assert step == 0
-    assert math.isnan(loss)
+    reached = ResumePoints(tmp_path / "none", "one").load(model, torch.optim.AdamW(model.parameters()))
+    assert reached.step == 0
+    assert math.isnan(reached.loss)
     assert all(torch.equal(p, other) for p, other in zip(model.parameters(), before, strict=True))
 
 
 def test_one_point_is_kept(killed):
     state = json.loads((killed / POINTER).read_text())
-    assert state["step"] == 5
+    assert state["reached"]["step"] == 5
     assert {path.name for path in killed.iterdir()} == {POINTER, state["file"]}
 
 

@@ -15,13 +15,13 @@ from torch import nn
 from gooseguard.core.errors import ArtefactError
 from gooseguard.training.batches import TokenRows, cut_by_budget, pad, plan_epoch, select
 from gooseguard.training.objectives import Targets, make_targets, weighted_bce
+from gooseguard.training.resume import Reached, ResumePoints
 from gooseguard.training.workers import Workers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gooseguard.models.mod_rwkv import ModRwkv
-    from gooseguard.training.resume import ResumePoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,18 +206,19 @@ def fit(
     """Fit a model in place; resume where `points` left off.
 
     Returns:
-        Facts of the run: steps, losses, and this process's seconds.
+        Facts of the run: steps, losses, and seconds over all of its processes.
 
     Raises:
         ArtefactError: the resume point is of another run, or the loss is no number any more.
     """
     steps = _plan(data, config)
     optimizer = _optimizer(model, config)
-    first, loss = points.load(model, optimizer)
+    reached = points.load(model, optimizer)
+    first = reached.step
     workers = Workers(model, data.train, data.targets, config)
-    validation, measured = _Validation(data.val, config), None
-    pace, begin = _Pace(loss), time.monotonic()
-    saved = begin
+    validation, measured = _Validation(data.val, config), reached.validation_loss
+    pace, begin = _Pace(reached.loss), time.monotonic() - reached.seconds
+    saved = time.monotonic()
     for i, step in enumerate(steps[first:], first + 1):
         for replica in workers.replicas:
             replica.backbone.is_shallow = step.phase.is_shallow
@@ -234,9 +235,10 @@ def fit(
         if i % config.validate_steps == 0 or is_last:
             measured = validation.loss(model)
         if time.monotonic() - saved > config.resume_s or is_last:
-            points.save(i, model, optimizer, pace.loss)
             saved = time.monotonic()
+            points.save(Reached(i, pace.loss, saved - begin, measured), model, optimizer)
         report(Progress(i, len(steps), pace.loss, pace.rate, pace.per_step * (len(steps) - i), measured))
+    seconds = time.monotonic() - begin if first < len(steps) else reached.seconds
     workers.close()
     model.backbone.is_shallow = False
     return {
@@ -244,5 +246,5 @@ def fit(
         "resumed_at": first,
         "train_loss": pace.loss,
         "validation_loss": measured,
-        "seconds": round(time.monotonic() - begin, 1),
+        "seconds": round(seconds, 1),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,20 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW keeps for each parameter."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a run is."""
+
+    step: int = 0
+    """Steps done."""
+    loss: float = math.nan
+    """Smoothed training loss."""
+    seconds: float = 0.0
+    """Time spent fitting, by all processes of the run."""
+    validation_loss: float | None = None
+    """The last measured one."""
+
+
 class ResumePoints:
     """The resume points of one run, in one folder."""
 
@@ -31,7 +46,7 @@ class ResumePoints:
         """Use `folder`; `fingerprint` names recipe and data, so that another run's points are refused."""
         self.folder, self.fingerprint = folder, fingerprint
 
-    def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, loss: float) -> None:
+    def save(self, reached: Reached, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write a resume point beside the last one, then point to it, then drop the last one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
@@ -40,11 +55,11 @@ class ResumePoints:
             tensors |= {
                 f"{moment}.{name}": optimizer.state[p][moment] for moment in MOMENTS if optimizer.state[p]
             }
-        name = f"step-{step:07d}.safetensors"
+        name = f"step-{reached.step:07d}.safetensors"
         partial = self.folder / f"{name}.partial"
         save_file({key: value.contiguous() for key, value in tensors.items()}, partial)
         partial.replace(self.folder / name)
-        state = {"step": step, "file": name, "loss": loss, "fingerprint": self.fingerprint}
+        state = {"file": name, "fingerprint": self.fingerprint, "reached": asdict(reached)}
         pointer = self.folder / f"{POINTER}.partial"
         pointer.write_text(json.dumps(state), "utf-8")
         pointer.replace(self.folder / POINTER)
@@ -52,18 +67,18 @@ class ResumePoints:
             if other.name != name:
                 other.unlink()
 
-    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Reached:
         """Restore the last resume point into model and optimiser.
 
         Returns:
-            Its step and smoothed loss; (0, NaN) where there is none.
+            How far it is; step 0 where there is none.
 
         Raises:
             ArtefactError: the resume point is of another recipe or other data, or is not whole.
         """
         pointer = self.folder / POINTER
         if not pointer.is_file():
-            return 0, math.nan
+            return Reached()
         try:
             state: dict[str, Any] = json.loads(pointer.read_text("utf-8"))
             if state["fingerprint"] != self.fingerprint:
@@ -71,15 +86,16 @@ class ResumePoints:
                     f"{self.folder}: was begun with another recipe or other data; "
                     "give another --output, or remove the folder to begin again"
                 )
+            reached = Reached(**state["reached"])
             with safe_open(self.folder / state["file"], "pt") as tensors, torch.no_grad():
                 names = set(tensors.keys())
                 for name, p in model.named_parameters():
                     p.copy_(tensors.get_tensor(f"model.{name}"))
                     if f"exp_avg.{name}" in names:
                         optimizer.state[p] = {m: tensors.get_tensor(f"{m}.{name}") for m in MOMENTS}
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ArtefactError(
                 f"{self.folder}: resume point is not whole ({type(error).__name__}); "
                 "remove the folder to begin again"
             ) from None
-        return int(state["step"]), float(state["loss"])
+        return reached
