@@ -23,14 +23,14 @@ CONFIG = LoopConfig(
 )
 
 
-class Killed(Exception):  # noqa: N818  (no error: a signal)
+class KilledError(Exception):
     """Stands for the signal that ends a run."""
 
 
 def kill_at(step):
     def report(progress):
         if progress.step == step:
-            raise Killed
+            raise KilledError
 
     return report
 
@@ -47,7 +47,7 @@ def data(make_set):
 @pytest.fixture
 def killed(data, make_model, tmp_path):
     """The folder of a run that was killed at its fifth step."""
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(make_model(), data, CONFIG, ResumePoints(tmp_path / "resume", "one"), kill_at(5))
     return tmp_path / "resume"
 
@@ -67,7 +67,7 @@ def test_killed_at_any_step_a_run_ends_bitwise_the_same(data, make_model, tmp_pa
     )["steps"]
     for step in (2, n_shallow, n_shallow + 3, facts["steps"] - 1):
         points = ResumePoints(tmp_path / str(step), "one")
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             fit(make_model(), data, config, points, kill_at(step))
         resumed = make_model(seed=9)
         again = fit(resumed, data, config, points, ignore)
