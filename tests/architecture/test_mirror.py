@@ -7,7 +7,6 @@ LEAST_STATEMENTS = 6
 
 COVERED_ELSEWHERE = {
     "__init__.py": "architecture/test_exports.py",
-    "codec/checkpoint.py": "models/test_checkpoint.py",
     "engine/blocks.py": "engine/test_portable.py",
 }
 """Module to the test that exercises it through what it is a part of."""

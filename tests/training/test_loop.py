@@ -21,7 +21,7 @@ from gooseguard.training.loop import (  # noqa: E402
 from gooseguard.training.resume import ResumePoints  # noqa: E402
 
 CONFIG = LoopConfig(
-    phases=(Phase(3, 2e-2, 256, is_shallow=True), Phase(1.5, 1e-2, 128)),
+    phases=(Phase(4, 2e-2, 512, is_shallow=True), Phase(1.5, 1e-2, 512)),
     warmup=4,
     head_rate=1.0,
     token_dropout=0.05,
