@@ -197,3 +197,14 @@ def test_a_bar_in_a_terminal():
     display.step(standing(3, 0.25))
     assert (task.description, task.completed, task.total) == ("fit", 3, 10)
     assert task.fields["facts"] == "loss 0.1235  5,432 tokens/s  validation 0.2500"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("name=my model", "name is 'my model', expected a name without spaces"),
+        ("version=", "version is empty"),
+    ],
+)
+def test_a_name_or_version_that_cannot_be_written_is_refused_at_once(recipe, refused, override, message):
+    assert message in refused(recipe, "--set", override)

@@ -14,7 +14,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-@pytest.mark.parametrize(("scale", "bias"), [(1.0, 0.0), (1.7, -0.4), (0.8, 1.0), (4.0, -6.0)])
+@pytest.mark.parametrize(("scale", "bias"), [(1.0, 0.0), (1.7, -0.4), (0.8, 1.0), (0.2, 3.0), (4.0, -6.0)])
 def test_soft_labels_give_back_the_parameters_that_made_them(scale, bias):
     logits = np.random.default_rng(0).normal(0, 2, 2000).astype(np.float32)
     labels = sigmoid(scale * logits.astype(np.float64) + bias).astype(np.float32)

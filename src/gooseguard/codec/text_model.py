@@ -73,6 +73,11 @@ class Findings:
             raise ArtefactError(f"{where}: {'; '.join(self.messages)}")
 
 
+def is_model_name(name: str) -> bool:
+    """Tell whether `name` can stand in "name@digest" and in a file name."""
+    return bool(name) and not any(character.isspace() or character in "@/" for character in name)
+
+
 @dataclass(frozen=True, slots=True)
 class TextModelConfig:
     """What a text model is, weights and calibration aside."""
@@ -100,7 +105,7 @@ class TextModelConfig:
             findings.append(
                 f"normalizer is version {self.normalizer}, expected {NORMALIZER}; upgrade gooseguard"
             )
-        if not self.name or any(character.isspace() or character in "@/" for character in self.name):
+        if not is_model_name(self.name):
             findings.append(f"name is {self.name!r}, expected a name without spaces, @ and /")
         if not self.categories:
             findings.append("categories is empty, expected at least one")

@@ -35,10 +35,21 @@ def fit_platt(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> tuple
         gradient = x.T @ (p - y) / len(y) + 1e-6 * parameters
         hessian = (x * (p * (1 - p))[:, None]).T @ x / len(y) + 1e-6 * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        parameters = parameters - step * min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-30))
+        length = min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-30))
+        # A full step can overshoot where the scores are flat, and the next one back: halve it until it gains.
+        before = _loss(x, y, parameters)
+        while _loss(x, y, parameters - step * length) > before + 1e-12 and length > 1e-6:
+            length /= 2
+        parameters = parameters - step * length
         if float(np.abs(step).max()) < 1e-10:
             break
     return max(float(parameters[0]), SMALLEST_SCALE), float(parameters[1])
+
+
+def _loss(x: NDArray[np.float64], y: NDArray[np.float64], parameters: NDArray[np.float64]) -> float:
+    """Give the mean cross-entropy and the ridge, which `fit_platt` makes least."""
+    z = x @ parameters
+    return float((np.logaddexp(0, z) - y * z).mean() + 0.5e-6 * parameters @ parameters)
 
 
 def apply_platt(logits: NDArray[np.float32], scale: float, bias: float) -> NDArray[np.float64]:

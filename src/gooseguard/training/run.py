@@ -17,8 +17,9 @@ import torch
 
 from gooseguard.codec.layout import RwkvConfig
 from gooseguard.codec.normalize import normalize
+from gooseguard.codec.text_model import is_model_name
 from gooseguard.codec.tokenizer import Tokenizer
-from gooseguard.core.errors import DataError
+from gooseguard.core.errors import ConfigError, DataError
 from gooseguard.core.manifest import canonical_json, digest_file
 from gooseguard.core.taxonomy import load_taxonomy
 from gooseguard.data.build import BuildConfig  # noqa: TC001  (read_config resolves annotations)
@@ -80,6 +81,13 @@ class TrainConfig:
     """… are seen this often an epoch."""
     teacher_weight: float = 0.0
     """Weight of the teacher's scores, where nobody annotated; 0 trains on labels alone."""
+
+    def __post_init__(self) -> None:
+        # Here, and not after an hour of fitting.
+        if not is_model_name(self.name):
+            raise ConfigError(f"recipe: name is {self.name!r}, expected a name without spaces, @ and /")
+        if not self.version:
+            raise ConfigError('recipe: version is empty, expected one for the policies, such as "1"')
 
 
 Say = Callable[[str], None]
