@@ -2,8 +2,9 @@
 
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 WORKERS ?= 2
+CMAKE ?= $(if $(wildcard .venv/bin/cmake),.venv/bin/cmake,cmake)
 
-.PHONY: setup check format test test-slow
+.PHONY: setup check format test test-slow native-test
 
 # A virtual environment with everything that developing needs.
 setup:
@@ -26,3 +27,15 @@ test:
 
 test-slow:
 	$(PYTHON) -m pytest -m slow
+
+# The C++ tests, three times: under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, as released.
+native-test:
+	$(call native_test,asan,-DCMAKE_BUILD_TYPE=RelWithDebInfo -DGOOSEGUARD_SANITIZE='address,undefined')
+	$(call native_test,tsan,-DCMAKE_BUILD_TYPE=RelWithDebInfo -DGOOSEGUARD_SANITIZE=thread)
+	$(call native_test,release,-DCMAKE_BUILD_TYPE=Release)
+
+define native_test
+	$(CMAKE) -S native -B build/$(strip $(1)) -DGOOSEGUARD_TESTS=ON -DGOOSEGUARD_WERROR=ON $(2)
+	$(CMAKE) --build build/$(strip $(1)) --parallel $(WORKERS)
+	CTEST_OUTPUT_ON_FAILURE=1 $(CMAKE) --build build/$(strip $(1)) --target test
+endef

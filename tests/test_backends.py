@@ -85,3 +85,23 @@ def test_import_loads_nothing_heavy():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_missing_extension_is_told_once(path):
+    """By the program in one line; by the API as a warning. The scores are there all the same."""
+    program = (
+        "import sys; sys.modules['gooseguard._native'] = None; from gooseguard.cli.main import run; "
+        "sys.argv[1:] = ['score', 'good day', '--json']; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr == (
+        "warning: the native extension is not built: no C++ compiler was found when gooseguard was "
+        "installed; the Python one gives the same scores, more slowly\n"
+    )
+    assert "starter-text@" in done.stdout
+    program = (
+        "import sys; sys.modules['gooseguard._native'] = None; import gooseguard; "
+        f"[gooseguard.load({str(path)!r}) for _ in range(3)]"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.count("RuntimeWarning: the native extension is not built") == 1

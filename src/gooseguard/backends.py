@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gooseguard.codec import extension
 from gooseguard.core.errors import ArtefactError
 from gooseguard.engine.file import EngineFile, read_engine_file
 from gooseguard.engine.portable import PortableBackbone
@@ -22,6 +24,8 @@ STARTER = "starter-text"
 def load(model: str | Path | None = None, *, threads: int | None = None, spans: bool = False) -> TextScorer:
     """Load a model that scores text.
 
+    Warns once, as `RuntimeWarning`, where the native extension is missing.
+
     Args:
         model: path of an engine file; `None` for the packaged starter.
         threads: texts worked on at once; `None` for as many as this process may use processors.
@@ -31,6 +35,12 @@ def load(model: str | Path | None = None, *, threads: int | None = None, spans: 
         ArtefactError: there is no such file, or it is no whole engine file.
         ConfigError: `threads` is below 1.
     """
+    if (reason := extension.problem()) is not None:
+        warnings.warn(
+            f"the native extension is {reason}; the Python one gives the same scores, more slowly",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     file = _read_starter() if model is None else read_engine_file(Path(model))
     # Each worker of the scorer calls the backbone for itself.
     backbone = PortableBackbone(file.model.config.backbone, file.model.backbone, threads=1)

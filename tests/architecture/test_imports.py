@@ -1,5 +1,6 @@
 """Who may import whom, and what an import may pull in."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -88,3 +89,23 @@ raise SystemExit(0 if before() == one else 1)
 """
     done = run(program, ",".join(names))
     assert done.returncode == 0, done.stderr
+
+
+def imports_from_root(tree):
+    """Give the names that a module takes from the package itself: "load" of `from gooseguard import load`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "gooseguard":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            yield from (name[1] if name[1:] else "" for name in names if name[0] == "gooseguard")
+
+
+def test_only_codec_and_engine_import_the_extension_and_nobody_the_public_names(modules):
+    """The import contracts cannot see this: there the extension is the package itself."""
+    inside = {name.partition("/")[0].removesuffix(".py") for name in modules} - {"__init__", "__main__"}
+    taken = {name: set(imports_from_root(tree)) - inside for name, tree in modules.items()}
+    natives = {name for name, names in taken.items() if "_native" in names}
+    assert {name.partition("/")[0] for name in natives} <= {"codec", "engine"}
+    assert {name: names - {"_native"} for name, names in taken.items() if names - {"_native"}} == {}
+    assert natives

@@ -10,6 +10,7 @@ import pytest
 from fake_scorer import load
 
 from gooseguard.cli.info import card_lines, parse_cpu_features, read_cpu_features
+from gooseguard.codec import extension
 from gooseguard.core.errors import ArtefactError
 
 
@@ -24,6 +25,7 @@ def test_facts_as_json(program):
     assert facts["versions"]["python"] == platform.python_version()
     assert facts["versions"]["numpy"] == metadata.version("numpy")
     assert facts["machine"]["cores"] >= 1
+    assert facts["machine"]["native_extension"] == extension.describe()
     assert facts["model"] == {
         "name": "fake@0123456789ab",
         "backend": "fake_scorer.FakeScorer",

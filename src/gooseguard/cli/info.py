@@ -15,6 +15,7 @@ from rich.text import Text
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.output import open_output
 from gooseguard.cli.render import to_text
+from gooseguard.codec import extension
 from gooseguard.core.errors import GooseguardError
 from gooseguard.core.policy import packaged_policies
 
@@ -74,6 +75,7 @@ def collect_facts(load: LoadScorer, model: str | None, threads: int | None) -> d
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
             "cpu_features": read_cpu_features(),
+            "native_extension": extension.describe(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         },
         "model": None,
@@ -135,7 +137,15 @@ def _page(facts: Mapping[str, Any]) -> Group:
     )
     parts: list[RenderableType] = [
         _table("versions", {name: version or "not installed" for name, version in facts["versions"].items()}),
-        _table("machine", {"system": machine["system"], "CPU features": known, "cores": machine["cores"]}),
+        _table(
+            "machine",
+            {
+                "system": machine["system"],
+                "CPU features": known,
+                "native extension": machine["native_extension"],
+                "cores": machine["cores"],
+            },
+        ),
     ]
     if model is None:
         parts += [

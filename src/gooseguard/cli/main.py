@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,6 +107,7 @@ def _options(
 
 def run() -> None:
     """Run the program on the command line of the process, and end the process."""
+    warnings.showwarning = show_warning
     sys.exit(run_app(create_app(), sys.argv[1:]))
 
 
@@ -136,6 +138,12 @@ def run_app(app: typer.Typer, arguments: Sequence[str]) -> int:
             is_debug=is_debug,
         )
     return status if isinstance(status, int) else 0
+
+
+def show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
+    """Tell a warning in one line on stderr; where in the source it arose is nothing to a user."""
+    if sys.stderr is not None:
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _fail(message: str, status: int, *, is_debug: bool) -> int:
