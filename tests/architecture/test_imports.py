@@ -5,10 +5,10 @@ import subprocess
 import sys
 import tomllib
 
-EXTRAS = ("torch", "sklearn", "tokenizers", "pyarrow", "matplotlib", "scipy", "rwkv", "hypothesis")
+EXTRAS = ("torch", "sklearn", "tokenizers", "pyarrow", "matplotlib", "scipy", "rwkv", "hypothesis", "httpx2")
 """What the base install does not have."""
 
-BASE = ("core", "codec", "metrics", "data", "engine", "batch", "evaluation", "cli", "backends")
+BASE = ("core", "codec", "metrics", "chat", "data", "engine", "batch", "evaluation", "cli", "backends")
 """Packages and modules that the base install imports."""
 
 

@@ -1,6 +1,8 @@
 """Every scorer that ships, through the battery of `scorer.py`."""
 
 import importlib.util
+import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ def _load(name):
 
 battery = _load("scorer")
 tiny = _load("tiny_text_model")
+chat = _load("chat_server")
 
 
 def _text_scorer(folder, **options):
@@ -39,9 +42,24 @@ def _baseline():
     return fit_baseline(texts, labels, ("insult",), held_out, BaselineConfig(strengths=(1.0,)), {"en"})
 
 
+def _remote(stack):
+    pytest.importorskip("httpx2")
+    from gooseguard.chat.client import ChatClient, Endpoint
+    from gooseguard.engine.remote import RemoteScorer
+
+    def rate(body):
+        share = sum(map(ord, body["messages"][1]["content"])) % 101 / 100
+        return chat.completion(json.dumps({"insult": share, "threat": 1 - share}))
+
+    server = stack.enter_context(chat.serve(rate))
+    client = stack.enter_context(ChatClient(Endpoint(server.url, "m")))
+    return RemoteScorer(client, ("insult", "threat"), languages=("en",))
+
+
 @pytest.fixture(scope="module")
 def scorers(tmp_path_factory):
     made = {}
+    stack = ExitStack()
 
     def get(name):
         if name not in made:
@@ -50,13 +68,15 @@ def scorers(tmp_path_factory):
                 "text": lambda: _text_scorer(folder, threads=1),
                 "text_threads_spans": lambda: _text_scorer(folder, threads=3, spans=True),
                 "baseline": _baseline,
+                "remote": lambda: _remote(stack),
             }[name]()
         return made[name]
 
-    return get
+    with stack:
+        yield get
 
 
-@pytest.mark.parametrize("name", ["text", "text_threads_spans", "baseline"])
+@pytest.mark.parametrize("name", ["text", "text_threads_spans", "baseline", "remote"])
 @pytest.mark.parametrize("check", battery.CHECKS, ids=lambda check: check.__name__)
 def test_scorer(scorers, name, check):
     check(scorers(name))
