@@ -61,6 +61,89 @@ def test_names_and_shapes_by_hand():
     }
 
 
+def test_finch_by_hand():
+    # Written down from RWKV_Tmix_x060 and RWKV_CMix_x060 of RWKV-LM's RWKV-v5/src/model.py, layer 1.
+    config = RwkvConfig(2, 8, 11, head_size=4, n_ffn=20, rank_w=3, rank_mix=2, version="x060")
+    lerps = [f"att.time_maa_{name}" for name in "xwkvrg"] + ["ffn.time_maa_k", "ffn.time_maa_r"]
+    matrices = [f"att.{name}.weight" for name in ("receptance", "key", "value", "output", "gate")]
+    norms = [f"{norm}.{part}" for norm in ("ln1", "ln2", "att.ln_x") for part in ("weight", "bias")]
+    expected = {
+        **dict.fromkeys(lerps, (1, 1, 8)),
+        "att.time_maa_w1": (8, 10),
+        "att.time_maa_w2": (5, 2, 8),
+        "att.time_decay": (1, 1, 8),
+        "att.time_decay_w1": (8, 3),
+        "att.time_decay_w2": (3, 8),
+        "att.time_faaaa": (2, 4),
+        **dict.fromkeys([*matrices, "ffn.receptance.weight"], (8, 8)),
+        **dict.fromkeys(norms, (8,)),
+        "ffn.key.weight": (20, 8),
+        "ffn.value.weight": (8, 20),
+    }
+    shapes = tensor_shapes(config, has_head=True)
+    found = {name: shape for name, shape in shapes.items() if name.startswith("blocks.1.")}
+    assert found == {f"blocks.1.{name}": shape for name, shape in expected.items()}
+    assert shapes["head.weight"] == (11, 8)
+    assert infer_config(shapes) == config
+
+
+def test_eagle_by_hand():
+    # From RWKV_TimeMix_RWKV5 and RWKV_ChannelMix of the same file.
+    config = RwkvConfig(2, 8, 11, head_size=4, n_ffn=20, version="x052")
+    lerps = [f"att.time_mix_{name}" for name in "kvrg"] + ["ffn.time_mix_k", "ffn.time_mix_r"]
+    matrices = [f"att.{name}.weight" for name in ("receptance", "key", "value", "output", "gate")]
+    norms = [f"{norm}.{part}" for norm in ("ln1", "ln2", "att.ln_x") for part in ("weight", "bias")]
+    expected = {
+        **dict.fromkeys(lerps, (1, 1, 8)),
+        "att.time_decay": (2, 4),
+        "att.time_faaaa": (2, 4),
+        **dict.fromkeys([*matrices, "ffn.receptance.weight"], (8, 8)),
+        **dict.fromkeys(norms, (8,)),
+        "ffn.key.weight": (20, 8),
+        "ffn.value.weight": (8, 20),
+    }
+    shapes = tensor_shapes(config)
+    found = {name: shape for name, shape in shapes.items() if name.startswith("blocks.1.")}
+    assert found == {f"blocks.1.{name}": shape for name, shape in expected.items()}
+    assert infer_config(shapes) == config
+
+
+def test_defaults_of_each_version():
+    # 3.5 * 2560 = 8960 is a multiple of 32 and the FFN width of RWKV-x060-World-3B; 3.5 * 130 = 455.
+    finch = RwkvConfig(n_layer=1, n_embd=2560, vocab_size=5, version="x060")
+    assert (finch.n_ffn, finch.rank_w, finch.rank_mix, finch.rank_a) == (8960, 64, 32, 0)
+    eagle = RwkvConfig(n_layer=1, n_embd=130, vocab_size=5, head_size=65, version="x052")
+    assert (eagle.n_ffn, eagle.rank_w, eagle.rank_mix) == (448, 0, 0)
+
+
+def test_a_config_is_written_with_the_sizes_its_version_has():
+    assert CONFIG.to_json() == {
+        "n_layer": 2,
+        "n_embd": 8,
+        "vocab_size": 11,
+        "head_size": 4,
+        "n_ffn": 20,
+        "rank_w": 1,
+        "rank_a": 2,
+        "rank_v": 3,
+        "rank_g": 5,
+        "version": "x070",
+    }
+    for version in ("x052", "x060", "x070"):
+        config = RwkvConfig(2, 128, 11, version=version)
+        assert RwkvConfig(**config.to_json()) == config
+    assert "rank_a" not in RwkvConfig(2, 128, 11, version="x060").to_json()
+
+
+@pytest.mark.parametrize(
+    ("version", "head_size", "epsilon"),
+    [("x052", 64, 64e-5), ("x052", 8, 1e-5), ("x060", 8, 64e-5), ("x070", 64, 64e-5)],
+)
+def test_epsilon_of_the_group_norm(version, head_size, epsilon):
+    config = RwkvConfig(1, 64, 5, head_size=head_size, version=version)
+    assert config.group_norm_epsilon == epsilon
+
+
 def test_defaults():
     config = RwkvConfig(n_layer=1, n_embd=128, vocab_size=5)
     assert (config.n_ffn, config.head_size, config.n_head, config.version) == (512, 64, 2, "x070")
@@ -116,6 +199,24 @@ def test_a_long_list_is_cut():
     assert len(tensor_shapes(CONFIG)) == 68
 
 
+@pytest.mark.parametrize("version", ["x052", "x060", "x070"])
+def test_misshaped_and_missing_tensors_of_each_version_are_refused_with_their_names(version):
+    whole = tensor_shapes(RwkvConfig(2, 128, 11, version=version))
+    for name in whole:
+        broken = {other: shape for other, shape in whole.items() if other != name}
+        with pytest.raises(ArtefactError):
+            infer_config(broken)
+        with pytest.raises(ArtefactError):
+            infer_config(whole | {name: (3, *whole[name])})
+    for name in ("blocks.1.att.key.weight", "blocks.1.ln2.bias", "ln_out.weight"):
+        with pytest.raises(ArtefactError, match=rf"{name} is missing$"):
+            infer_config({other: shape for other, shape in whole.items() if other != name})
+    with pytest.raises(ArtefactError, match=r"blocks\.1\.att\.time_state is unexpected$"):
+        infer_config(whole | {"blocks.1.att.time_state": (2, 64, 64)})
+    with pytest.raises(ArtefactError, match=r"head\.weight is \(12, 128\), expected \(11, 128\)$"):
+        infer_config(whole | {"head.weight": (12, 128)})
+
+
 def test_other_architectures_are_refused():
     # Eagle and Finch have no learnt decay LoRA of this name, and other files no RWKV at all.
     for shapes in ({}, {"emb.weight": (11, 8), "blocks.0.att.time_decay": (2, 4)}):
@@ -129,7 +230,8 @@ def test_other_architectures_are_refused():
         ({"n_layer": 0}, "n_layer is 0, expected at least 1"),
         ({"rank_g": -1}, "rank_g is -1, expected at least 1"),
         ({"n_embd": 10}, "n_embd 10 is no multiple of head_size 4"),
-        ({"version": "x060"}, "version is 'x060', expected 'x070'"),
+        ({"version": "x040"}, "version is 'x040', expected 'x070'"),
+        ({"version": "x060"}, "rank_a is 2, expected 0; x060 has no such LoRA"),
     ],
 )
 def test_configs_that_cannot_be(change, message):

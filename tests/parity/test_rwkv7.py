@@ -87,7 +87,7 @@ def package_logits(tiny, four_heads, tmp_path_factory) -> dict[str, tuple[np.nda
             save_file(tensors, folder / f"{case}.safetensors")
             np.save(folder / f"{case}.tokens.npy", tokens[case])
     done = subprocess.run(
-        [sys.executable, str(HERE / "rwkv_package.py"), str(folder)],
+        [sys.executable, str(HERE / "rwkv_package.py"), str(folder), "goose"],
         capture_output=True,
         text=True,
         check=False,

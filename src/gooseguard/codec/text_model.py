@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gooseguard.codec.layout import OPTIONAL_TENSORS, RwkvConfig, check_shapes, tensor_shapes
+from gooseguard.codec.layout import OPTIONAL_TENSORS, RwkvConfig, check_shapes, sizes_of, tensor_shapes
 from gooseguard.core.errors import ArtefactError
 from gooseguard.core.manifest import canonical_json
 from gooseguard.core.taxonomy import load_taxonomy, nearest
@@ -144,14 +144,14 @@ class TextModelConfig:
         if not _is(table, "backbone", dict):
             findings.append("backbone is no object")
         else:
-            sizes = table.get("backbone", {})
-            findings += _key_findings(sizes, [field.name for field in fields(RwkvConfig)], "backbone.")
-            for field in fields(RwkvConfig):
-                expected = str if field.name == "version" else int
-                if not _is(sizes, field.name, expected):
-                    findings.append(
-                        f"backbone.{field.name} is no {'text' if expected is str else 'whole number'}"
-                    )
+            backbone = table.get("backbone", {})
+            sizes = sizes_of(str(backbone.get("version")))
+            findings += _key_findings(backbone, [*sizes, "version"], "backbone.")
+            findings += [
+                f"backbone.{name} is no whole number" for name in sizes if not _is(backbone, name, int)
+            ]
+            if not _is(backbone, "version", str):
+                findings.append("backbone.version is no text")
         if findings:
             raise ArtefactError(f"model config: {'; '.join(findings)}")
         return cls(
@@ -165,7 +165,11 @@ class TextModelConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Give the config as JSON values."""
-        return asdict(self) | {"categories": list(self.categories), "languages": list(self.languages)}
+        return asdict(self) | {
+            "backbone": self.backbone.to_json(),
+            "categories": list(self.categories),
+            "languages": list(self.languages),
+        }
 
     def shapes(self) -> dict[str, Shape]:
         """Give the name and shape of each tensor of the model."""

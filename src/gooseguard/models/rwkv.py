@@ -1,7 +1,8 @@
-"""The RWKV-7 (x070, "Goose") language backbone: token ids to hidden states, whole sequences at once.
+"""The RWKV language backbone, x052 (Eagle), x060 (Finch) and x070 (Goose): token ids to hidden states.
 
-Parameter names and shapes are the official ones (`codec/layout.py`). Knows nothing of categories, text or
-training.
+Runs whole sequences at once, or one token with the state of those before. Parameter names and shapes are the
+official ones (`codec/layout.py`); the blocks of each version are in `eagle.py`, `finch.py` and `goose.py`.
+Knows nothing of categories, text or training.
 
 | letter | what |
 | --- | --- |
@@ -9,8 +10,11 @@ training.
 | H N | heads, head size; C = H N |
 | r w k v a g | receptance, decay, key, value, in-context learning rate, gate |
 
-Source: RWKV-7 "Goose" (arXiv 2503.14456); RWKV-LM `RWKV-v7/rwkv_v7_demo.py` for names, epsilons and initial
-values. The code is our own.
+Matrices may be in bfloat16 (`models/official.py` loads them so); vectors, hidden states and the state are
+float32.
+
+Source: RWKV-7 "Goose" (arXiv 2503.14456), "Eagle and Finch" (arXiv 2404.05892); RWKV-LM for names, epsilons
+and initial values. The code is our own.
 """
 
 from __future__ import annotations
@@ -20,18 +24,22 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from gooseguard.codec.layout import GROUP_NORM_EPSILON, LAYER_NORM_EPSILON, RwkvConfig
-from gooseguard.models.wkv import wkv7
+from gooseguard.codec.layout import LAYER_NORM_EPSILON, RwkvConfig
+from gooseguard.core.errors import EngineError
+from gooseguard.models import eagle, finch, goose
+from gooseguard.models.layers import Linear, last
 
-DECAY_SCALE = -0.606531
-"""-exp(-1/2): the most a logarithmic decay can reach. Source: arXiv 2503.14456, equation for w_t."""
+BLOCKS = {"x052": eagle, "x060": finch, "x070": goose}
+"""The module that has a version's TimeMix and ChannelMix."""
+
+PIECE = 512
+"""Tokens that `Rwkv.prefill` reads at once: enough to keep matrix products busy, little memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The recurrent memory of B sequences."""
+    """The recurrent memory of B sequences, the same for every version."""
 
     attention_shift: Tensor
     """float32, (L, B, C): input of the last token to each time mix."""
@@ -51,148 +59,39 @@ def zero_state(config: RwkvConfig, n_sequence: int, device: torch.device | None 
     )
 
 
-def _shift(x: Tensor, before: Tensor) -> Tensor:
-    """Give each token its predecessor's row, (B, T, C); the first gets `before`, (B, C)."""
-    return torch.cat([before.unsqueeze(1), x[:, :-1]], dim=1)
-
-
-def _last(x: Tensor, lengths: Tensor, before: Tensor) -> Tensor:
-    """Give the row of each sequence's last real token, (B, C); of an empty one, `before`."""
-    if x.shape[1] == 0:
-        return before
-    rows = x[torch.arange(x.shape[0], device=x.device), (lengths - 1).clamp(min=0)]
-    return torch.where((lengths > 0).unsqueeze(-1), rows, before)
-
-
-class TimeMix(nn.Module):
-    """The attention of RWKV-7: token shift, six lerps, the WKV-7 recurrence, a gated output."""
-
-    def __init__(self, config: RwkvConfig, layer: int) -> None:
-        super().__init__()
-        C = config.n_embd
-        self.n_head, self.head_size, self.layer = config.n_head, config.head_size, layer
-        depth = layer / max(config.n_layer - 1, 1)
-        fade = 1 - layer / config.n_layer
-        channel = torch.arange(C) / C
-        for name, power in (("r", 0.2), ("w", 0.9), ("k", 0.7), ("v", 0.7), ("a", 0.9), ("g", 0.2)):
-            setattr(self, f"x_{name}", nn.Parameter((1 - channel ** (power * fade)).view(1, 1, C)))
-        curve = (torch.arange(C) / (C - 1)) ** (1 + depth**0.3)
-        self._add_lora("w", config.rank_w, (-6 + 6 * curve + 0.5).view(1, 1, C))
-        self._add_lora("a", config.rank_a, torch.zeros(1, 1, C))
-        if layer > 0:
-            self._add_lora("v", config.rank_v, torch.ones(1, 1, C))
-        self._add_lora("g", config.rank_g, None)
-        self.k_k = nn.Parameter(torch.full((1, 1, C), 0.85))
-        self.k_a = nn.Parameter(torch.ones(1, 1, C))
-        self.r_k = nn.Parameter(torch.zeros(config.n_head, config.head_size))
-        self.receptance = nn.Linear(C, C, bias=False)
-        self.key = nn.Linear(C, C, bias=False)
-        self.value = nn.Linear(C, C, bias=False)
-        self.output = nn.Linear(C, C, bias=False)
-        self.ln_x = nn.GroupNorm(config.n_head, C, eps=GROUP_NORM_EPSILON)
-
-    def _add_lora(self, name: str, rank: int, bias: Tensor | None) -> None:
-        C = self.n_head * self.head_size
-        if bias is not None:
-            setattr(self, f"{name}0", nn.Parameter(bias))
-        setattr(self, f"{name}1", nn.Parameter(torch.zeros(C, rank)))
-        setattr(self, f"{name}2", nn.Parameter(torch.empty(rank, C)))
-
-    def _lora(self, name: str, x: Tensor) -> Tensor:
-        first, second = getattr(self, f"{name}1"), getattr(self, f"{name}2")
-        h = x @ first
-        h = torch.tanh(h) if name == "w" else torch.sigmoid(h) if name == "g" else h
-        out: Tensor = h @ second
-        return out if name == "g" else getattr(self, f"{name}0") + out
-
-    def forward(
-        self, x: Tensor, before: Tensor, state: Tensor, v_first: Tensor | None, mask: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mix along time.
-
-        Args:
-            x: float32, (B, T, C), layer-normed.
-            before: float32, (B, C), the row before the first.
-            state: float32, (B, H, N, N).
-            v_first: the values of layer 0, (B, T, C); None in layer 0.
-            mask: float32, (B, T, 1): 1 for a token, 0 for padding after it.
-
-        Returns:
-            (B, T, C); the state after the last real token; the values of layer 0.
-        """
-        B, T, C = x.shape
-        H, N = self.n_head, self.head_size
-        delta = _shift(x, before) - x
-        xr, xw, xk, xv, xa, xg = (torch.addcmul(x, delta, getattr(self, f"x_{name}")) for name in "rwkvag")
-        r, k, v = self.receptance(xr).float(), self.key(xk).float(), self.value(xv).float()
-        log_w = DECAY_SCALE * torch.sigmoid(self._lora("w", xw).float())
-        a = torch.sigmoid(self._lora("a", xa).float())
-        if v_first is None:
-            v_first = v
-        else:
-            v = torch.lerp(v, v_first, torch.sigmoid(self._lora("v", xv).float()))
-        kk = functional.normalize((k * self.k_k).view(B, T, H, N), dim=-1, eps=1e-12)
-        k = torch.addcmul(k, k * (a - 1), self.k_a)
-        # Padding leaves the state as it is: no decay, nothing removed, nothing written.
-        written = (k * mask).view(B, T, H, N)
-        y, state = wkv7(
-            r.view(B, T, H, N),
-            (log_w * mask).view(B, T, H, N),
-            written,
-            v.view(B, T, H, N),
-            -kk,
-            kk * (a * mask).view(B, T, H, N),
-            state,
-        )
-        y = self.ln_x(y.reshape(B * T, C)).view(B, T, C) if T else y.reshape(B, T, C)
-        bonus = (r.view(B, T, H, N) * k.view(B, T, H, N) * self.r_k).sum(-1, keepdim=True)
-        bonus = bonus * v.view(B, T, H, N)
-        y = (y + bonus.view(B, T, C)) * self._lora("g", xg).float()
-        return self.output(y).float(), state, v_first
-
-
-class ChannelMix(nn.Module):
-    """The feed-forward of RWKV-7: token shift, squared ReLU."""
-
-    def __init__(self, config: RwkvConfig, layer: int) -> None:
-        super().__init__()
-        C = config.n_embd
-        fade = 1 - layer / config.n_layer
-        self.x_k = nn.Parameter((1 - (torch.arange(C) / C) ** (fade**4)).view(1, 1, C))
-        self.key = nn.Linear(C, config.n_ffn, bias=False)
-        self.value = nn.Linear(config.n_ffn, C, bias=False)
-
-    def forward(self, x: Tensor, before: Tensor) -> Tensor:
-        """Mix along channels: x (B, T, C) layer-normed, `before` (B, C) the row before the first."""
-        xk = torch.addcmul(x, _shift(x, before) - x, self.x_k)
-        out: Tensor = self.value(torch.relu(self.key(xk)).square())
-        return out.float()
-
-
 class Block(nn.Module):
     """One layer: time mix and channel mix, each on a layer-normed residual stream."""
 
     def __init__(self, config: RwkvConfig, layer: int) -> None:
         super().__init__()
+        version = BLOCKS[config.version]
         if layer == 0:
             self.ln0 = nn.LayerNorm(config.n_embd, LAYER_NORM_EPSILON)
         self.ln1 = nn.LayerNorm(config.n_embd, LAYER_NORM_EPSILON)
         self.ln2 = nn.LayerNorm(config.n_embd, LAYER_NORM_EPSILON)
-        self.att = TimeMix(config, layer)
-        self.ffn = ChannelMix(config, layer)
+        self.att = version.TimeMix(config, layer)
+        self.ffn = version.ChannelMix(config, layer)
 
 
 class Rwkv(nn.Module):
-    """The backbone: embedding, blocks, final norm; `state_dict()` has the official names."""
+    """The backbone: embedding, blocks, final norm, and a language head on request.
 
-    def __init__(self, config: RwkvConfig, seed: int = 0) -> None:
+    `state_dict()` has the official names. Built on the meta device, it has no values and is filled by
+    `load_state_dict(…, assign=True)`.
+    """
+
+    def __init__(self, config: RwkvConfig, seed: int = 0, *, has_head: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.emb = nn.Embedding(config.vocab_size, config.n_embd)
+        # Given values, or it draws its own, which on the meta device makes torch import its compiler.
+        values = torch.empty(config.vocab_size, config.n_embd)
+        self.emb = nn.Embedding(config.vocab_size, config.n_embd, _weight=values)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
         self.is_shallow = False
         self.ln_out = nn.LayerNorm(config.n_embd, LAYER_NORM_EPSILON)
-        self._initialise(torch.Generator().manual_seed(seed))
+        self.head = Linear(config.n_embd, config.vocab_size) if has_head else None
+        if not self.emb.weight.is_meta:
+            self._initialise(torch.Generator().manual_seed(seed))
 
     def _initialise(self, generator: torch.Generator) -> None:
         """Set the matrices. The blocks' last ones are zero: the model begins as its embedding.
@@ -201,19 +100,23 @@ class Rwkv(nn.Module):
         trains.
         """
         C = self.config.n_embd
-        ffn_bound = 0.5 / math.sqrt(C)
         nn.init.uniform_(self.emb.weight, -1e-2, 1e-2, generator=generator)
-        spread = {"receptance": 0.5, "key": 0.05, "value": 0.5, "output": 0.0}
         for block in self.blocks:
             assert isinstance(block, Block)
-            for name, scale in spread.items():
+            for name, scale in block.att.SPREAD.items():
                 bound = scale / math.sqrt(C)
                 nn.init.uniform_(getattr(block.att, name).weight, -bound, bound, generator=generator)
-            for name in "wavg":
-                if hasattr(block.att, f"{name}2"):
-                    nn.init.orthogonal_(getattr(block.att, f"{name}2"), gain=0.1, generator=generator)
-            nn.init.uniform_(block.ffn.key.weight, -ffn_bound, ffn_bound, generator=generator)
-            nn.init.zeros_(block.ffn.value.weight)
+            block.att.initialise(generator)
+            block.ffn.initialise()
+            for name, matrix in block.ffn.named_children():
+                if name == "key":
+                    bound = 0.5 / math.sqrt(C)
+                    nn.init.uniform_(matrix.weight, -bound, bound, generator=generator)
+                else:
+                    nn.init.zeros_(matrix.weight)
+        if self.head is not None:
+            bound = 0.5 / math.sqrt(C)
+            nn.init.uniform_(self.head.weight, -bound, bound, generator=generator)
 
     def forward(
         self,
@@ -238,7 +141,7 @@ class Rwkv(nn.Module):
         if state is None:
             state = zero_state(self.config, B, tokens.device)
         mask = (torch.arange(T, device=tokens.device) < lengths.unsqueeze(-1)).unsqueeze(-1).float()
-        x = self.emb(tokens)
+        x = self.emb(tokens).float()
         if self.is_shallow:
             first = self.blocks[0]
             assert isinstance(first, Block)
@@ -255,7 +158,55 @@ class Rwkv(nn.Module):
             h2 = block.ln2(x)
             x = x + block.ffn(h2, state.ffn_shift[i])
             states.append(
-                (_last(h, lengths, state.attention_shift[i]), wkv, _last(h2, lengths, state.ffn_shift[i]))
+                (last(h, lengths, state.attention_shift[i]), wkv, last(h2, lengths, state.ffn_shift[i]))
             )
         shifts, wkvs, ffn_shifts = zip(*states, strict=True)
         return self.ln_out(x), State(torch.stack(shifts), torch.stack(wkvs), torch.stack(ffn_shifts))
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run one token a sequence: int64, (B,), to hidden (B, C), float32, and the state after it."""
+        hidden, state = self(tokens.unsqueeze(1), None, state)
+        return hidden[:, 0], state
+
+    @torch.no_grad()
+    def prefill(
+        self,
+        tokens: Tensor,
+        lengths: Tensor | None = None,
+        state: State | None = None,
+        piece: int = PIECE,
+    ) -> tuple[Tensor, State]:
+        """Read sequences of any length, `piece` tokens at a time: memory does not grow with T.
+
+        Args:
+            tokens: int64, (B, T), T at least 1, padded at the end.
+            lengths: int64, (B,), real tokens a row, at least 1 each; None means T.
+            state: where to go on; None is the zero state.
+            piece: tokens a row that are in work at once.
+
+        Returns:
+            hidden of each row's last real token, float32, (B, C), and the state after it; no gradients.
+        """
+        B, T = tokens.shape
+        if lengths is None:
+            lengths = torch.full((B,), T, dtype=torch.long, device=tokens.device)
+        if T == 0 or bool((lengths < 1).any()):
+            raise EngineError("prefill: a sequence has no tokens, expected at least one")
+        final = self.emb.weight.new_zeros(B, self.config.n_embd, dtype=torch.float32)
+        for begin in range(0, int(lengths.max()), piece):
+            left = (lengths - begin).clamp(0, piece)
+            hidden, state = self(tokens[:, begin : begin + piece], left, state)
+            final = last(hidden, left, final)
+        assert state is not None
+        return final, state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Give the language head's logits, float32, (…, V), for hidden states (…, C).
+
+        Raises:
+            EngineError: the model was built without a language head.
+        """
+        if self.head is None:
+            raise EngineError("this model has no language head; expected a checkpoint with head.weight")
+        logits: Tensor = self.head(hidden)
+        return logits.float()

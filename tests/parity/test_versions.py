@@ -1,0 +1,106 @@
+"""Eagle, Finch and Goose against the `rwkv` package: logits and state, long, odd, and in pieces.
+
+Also the tiny published models, loaded as official checkpoints. `test_rwkv7.py` has Goose on other backends.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+torch = pytest.importorskip("torch")
+
+from gooseguard.models.official import load_official  # noqa: E402
+from gooseguard.models.rwkv import Rwkv, State, zero_state  # noqa: E402
+
+HERE = Path(__file__).parent
+TINY = HERE.parents[1].parent / "shared" / "data" / "rwkv-tiny"
+
+_spec = importlib.util.spec_from_file_location("random_model", HERE / "random_model.py")
+random_model = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(random_model)
+
+TOLERANCE = 1e-4
+"""Of logits, whose standard deviation is near 1; of states, relative to their largest entry."""
+LENGTH = 515
+"""Over 512, and no multiple of a chunk."""
+PIECES = {"whole": (LENGTH,), "uneven": (1, 37, 256, 221), "a token at a time at the end": (500, *(1,) * 15)}
+
+version = pytest.mark.parametrize("version", ["x052", "x060", "x070"])
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory) -> Path:
+    """Give a folder with one random checkpoint a version and what the `rwkv` package makes of it."""
+    if importlib.util.find_spec("rwkv") is None:
+        pytest.skip("the rwkv package is not installed")
+    root = tmp_path_factory.mktemp("versions")
+    running = []
+    for group, versions in {"earlier": ("x052", "x060"), "goose": ("x070",)}.items():
+        (root / group).mkdir()
+        for name in versions:
+            config = random_model.two_heads(name)
+            rng = np.random.default_rng(int(name[1:]))
+            save_file(random_model.random_tensors(config, rng), root / group / f"{name}.safetensors")
+            np.save(root / group / f"{name}.tokens.npy", rng.integers(0, config.vocab_size, LENGTH))
+        command = [sys.executable, str(HERE / "rwkv_package.py"), str(root / group), group]
+        running.append(
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        )
+    for process in running:
+        errors = process.communicate()[1]
+        assert process.returncode == 0, errors
+    return root
+
+
+def of(checkpoints: Path, version: str, suffix: str) -> Path:
+    return checkpoints / ("goose" if version == "x070" else "earlier") / f"{version}{suffix}"
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@version
+@pytest.mark.parametrize("pieces", PIECES.values(), ids=PIECES.keys())
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@torch.inference_mode()
+def test_torch_against_the_package(version, pieces, suffix, checkpoints):
+    model = load_official(of(checkpoints, version, suffix))
+    assert isinstance(model, Rwkv)
+    assert model.config == random_model.two_heads(version)
+    tokens = torch.from_numpy(np.load(of(checkpoints, version, ".tokens.npy")))[None]
+    state, parts = zero_state(model.config, 1), []
+    for piece in tokens.split(pieces, dim=1):
+        hidden, state = model(piece, None, state)
+        parts.append(model.logits(hidden)[0])
+    expected = np.load(of(checkpoints, version, ".logits.npy"))
+    assert np.abs(torch.cat(parts).numpy() - expected).max() < TOLERANCE
+    with np.load(of(checkpoints, version, ".state.npz")) as after:
+        for name in State.__slots__:
+            assert relative(getattr(state, name)[:, 0].numpy(), after[name]) < TOLERANCE, name
+
+
+@pytest.mark.parametrize("name", ["rwkv-5.2-tiny", "rwkv-7-tiny"])
+@torch.inference_mode()
+def test_published_logits_of_tiny(name):
+    path = TINY / f"{name}.safetensors"
+    if not path.exists():
+        pytest.skip(f"the published {name} is not beside this checkout (shared/data/rwkv-tiny)")
+    expected = json.loads((TINY / "expected_logits.json").read_text())
+    model = load_official(path)
+    hidden, state = model(torch.tensor([expected["prompt_bytes"]]))
+    wanted = torch.tensor(expected["logits_after_last"][name])
+    assert (model.logits(hidden)[0, -1] - wanted).abs().max() < TOLERANCE
+    # The recurrent form, and reading ahead in pieces.
+    state = zero_state(model.config, 1)
+    for token in expected["prompt_bytes"]:
+        one, state = model.step(torch.tensor([token]), state)
+    assert (model.logits(one)[0] - wanted).abs().max() < TOLERANCE
+    final, _ = model.prefill(torch.tensor([expected["prompt_bytes"]]), piece=2)
+    assert (model.logits(final)[0] - wanted).abs().max() < TOLERANCE
