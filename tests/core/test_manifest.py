@@ -12,6 +12,7 @@ from gooseguard.core.manifest import (
     Manifest,
     canonical_json,
     digest_file,
+    open_artefact,
     read_manifest,
     write_manifest,
 )
@@ -173,3 +174,47 @@ def test_canonical_json_does_not_depend_on_the_order_of_keys(table, random):
     written = canonical_json({key: table[key] for key in keys})
     assert written == canonical_json(table)
     assert json.loads(written) == table
+
+
+def write_into(folder, text="new"):
+    with open_artefact(folder, "dataset") as partial:
+        assert partial.parent == folder.parent.resolve()
+        (partial / "a.txt").write_text(text)
+        write_manifest(partial, Manifest("dataset", 1, {}))
+
+
+def test_an_artefact_appears_whole_and_replaces_the_last(tmp_path):
+    write_into(tmp_path / "made", "old")
+    write_into(tmp_path / "made")
+    assert (tmp_path / "made" / "a.txt").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_block_that_fails_leaves_what_was_there(tmp_path):
+    write_into(tmp_path / "made", "old")
+    with (
+        pytest.raises(ArtefactError, match=r"dataset .*made: cannot be written \(OSError: disk full\)"),
+        open_artefact(tmp_path / "made", "dataset") as partial,
+    ):
+        (partial / "a.txt").write_text("half")
+        raise OSError("disk full")
+    with pytest.raises(KeyboardInterrupt), open_artefact(tmp_path / "made", "dataset"):
+        raise KeyboardInterrupt
+    assert (tmp_path / "made" / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_leftovers_of_a_killed_run_are_no_obstacle(tmp_path):
+    (tmp_path / "made.partial").mkdir()
+    (tmp_path / "made.partial" / "b.txt").write_text("half")
+    write_into(tmp_path / "made")
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["a.txt", FILE_NAME]
+
+
+def test_a_folder_that_is_no_artefact_is_left_alone(tmp_path):
+    (tmp_path / "made").mkdir()
+    with (
+        pytest.raises(ArtefactError, match="exists and is no dataset; choose another folder"),
+        open_artefact(tmp_path / "made", "dataset"),
+    ):
+        raise AssertionError

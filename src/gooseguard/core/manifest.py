@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gooseguard.core.errors import ArtefactError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FILE_NAME = "manifest.json"
@@ -21,7 +23,7 @@ class Manifest:
     """What an artefact is, what it was made from, and the digest of each of its files."""
 
     kind: str
-    """"dataset", "checkpoint" or "report"."""
+    """"dataset", "checkpoint", "adapter" or "report"."""
     format_version: int
     """Readers refuse a version they do not know."""
     config: Mapping[str, Any]
@@ -52,6 +54,35 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         json.dumps(asdict(manifest), indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
     )
     temporary.replace(folder / FILE_NAME)
+
+
+@contextmanager
+def open_artefact(folder: Path, kind: str) -> Iterator[Path]:
+    """Give a folder beside `folder` to write into; it takes its place when the block ends well.
+
+    Raises:
+        ArtefactError: `folder` holds something else than an artefact, or nothing can be written; an error of
+            the block that says so is told as one.
+    """
+    if folder.exists() and not (folder / FILE_NAME).is_file():
+        raise ArtefactError(f"{kind} {folder}: exists and is no {kind}; choose another folder")
+    # Resolved, so that a folder named by ".." has a name to write beside.
+    target = folder.resolve()
+    partial, old = (target.with_name(f"{target.name}.{suffix}") for suffix in ("partial", "old"))
+    try:
+        for leftover in (partial, old):
+            if leftover.exists():
+                shutil.rmtree(leftover)
+        partial.mkdir(parents=True)
+        yield partial
+        if target.exists():
+            target.rename(old)
+        partial.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtefactError(f"{kind} {folder}: cannot be written ({type(error).__name__}: {error})") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_manifest(folder: Path, kind: str, newest_version: int, *, verify: bool = False) -> Manifest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,7 @@ from gooseguard.codec.checkpoint import (
 )
 from gooseguard.codec.scores import Calibration
 from gooseguard.codec.text_model import TextModel, TextModelConfig, vocabulary_digest
-from gooseguard.core.errors import ArtefactError
-from gooseguard.core.manifest import FILE_NAME, Manifest, canonical_json, digest_file, write_manifest
+from gooseguard.core.manifest import Manifest, canonical_json, digest_file, open_artefact, write_manifest
 from gooseguard.models.mod_rwkv import ModRwkv, ModRwkvConfig
 
 if TYPE_CHECKING:
@@ -83,8 +81,6 @@ def write_checkpoint(  # noqa: PLR0913  (one parameter for each thing that the f
         ArtefactError: the folder holds something else, the pieces do not fit each other, a number is not
             finite, or nothing can be written; lists everything that is wrong with the model.
     """
-    if folder.exists() and not (folder / FILE_NAME).is_file():
-        raise ArtefactError(f"checkpoint {folder}: exists and is no checkpoint; choose another folder")
     categories = model.config.categories
     model_config = TextModelConfig(
         name=name,
@@ -101,24 +97,8 @@ def write_checkpoint(  # noqa: PLR0913  (one parameter for each thing that the f
         model_config, weights, Calibration.from_json(calibration, categories), tokenizer, card
     )
     content.check(f"checkpoint {folder}")
-    # Resolved, so that a folder named by ".." has a name to write beside.
-    target = folder.resolve()
-    partial, old = (target.with_name(f"{target.name}.{suffix}") for suffix in ("partial", "old"))
-    try:
-        for leftover in (partial, old):
-            if leftover.exists():
-                shutil.rmtree(leftover)
-        partial.mkdir(parents=True)
+    with open_artefact(folder, "checkpoint") as partial:
         _write(partial, content, config, inputs)
-        if target.exists():
-            target.rename(old)
-        partial.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, ValueError, TypeError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise ArtefactError(
-            f"checkpoint {folder}: cannot be written ({type(error).__name__}: {error})"
-        ) from None
     return folder
 
 

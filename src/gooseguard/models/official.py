@@ -22,7 +22,7 @@ from gooseguard.models.rwkv import Rwkv
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -82,7 +82,7 @@ def load_official(path: str | os.PathLike[str], *, dtype: torch.dtype | None = N
             unexpected or misshaped tensors; lists what is wrong.
     """
     path = Path(path)
-    tensors = _read(path)
+    tensors = read_official(path)
     try:
         config = infer_config({name: tuple(tensor.shape) for name, tensor in tensors.items()})
         _check_dtypes(tensors)
@@ -114,8 +114,12 @@ def _check_dtypes(tensors: dict[str, Tensor]) -> None:
         raise ArtefactError(f"{'; '.join(wrong[:12])}; expected bfloat16, float16 or float32")
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Map all tensors of a file."""
+def read_official(path: Path) -> dict[str, Tensor]:
+    """Map all tensors of a file, as they are stored, without a look at what they are.
+
+    Raises:
+        ArtefactError: the file is missing, truncated, or no container of tensors.
+    """
     try:
         with path.open("rb") as file:
             begin = file.read(16)
@@ -195,19 +199,31 @@ def write_official(model: Rwkv, path: str | os.PathLike[str], dtype: torch.dtype
     Raises:
         ArtefactError: another ending, or the file cannot be written.
     """
-    path = Path(path)
+    tensors = {
+        name: tensor.detach().to("cpu", dtype or tensor.dtype) for name, tensor in model.state_dict().items()
+    }
+    return write_tensors(tensors, Path(path))
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> Path:
+    """Write tensors under their names: beside, then renamed.
+
+    Args:
+        tensors: on the CPU; one that is mapped from a file is not copied.
+        path: ends in `.pth` or `.safetensors`, which says the format; replaced if it is there.
+
+    Raises:
+        ArtefactError: another ending, or the file cannot be written.
+    """
     if path.suffix not in (".pth", ".safetensors"):
         raise ArtefactError(f"{path}: ends in {path.suffix!r}, expected .pth or .safetensors")
-    tensors = {
-        name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
-        for name, tensor in model.state_dict().items()
-    }
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
     partial = path.with_name(f"{path.name}.partial")
     try:
         if path.suffix == ".pth":
-            torch.save(tensors, partial)
+            torch.save(whole, partial)
         else:
-            save_file(tensors, partial)
+            save_file(whole, partial)
         partial.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:
         partial.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from gooseguard.core.errors import ArtefactError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from torch import nn
@@ -49,15 +50,16 @@ class ResumePoints:
     def save(self, reached: Reached, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Write a resume point beside the last one, then point to it, then drop the last one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters()}
-        for name, p in model.named_parameters():
+        parameters = dict(_learnt(model))
+        tensors = {f"model.{name}": p.detach() for name, p in parameters.items()}
+        for name, p in parameters.items():
             # A parameter that has had no gradient yet has no moments.
             tensors |= {
                 f"{moment}.{name}": optimizer.state[p][moment] for moment in MOMENTS if optimizer.state[p]
             }
         name = f"step-{reached.step:07d}.safetensors"
         partial = self.folder / f"{name}.partial"
-        save_file({key: value.contiguous() for key, value in tensors.items()}, partial)
+        save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, partial)
         partial.replace(self.folder / name)
         state = {"file": name, "fingerprint": self.fingerprint, "reached": asdict(reached)}
         pointer = self.folder / f"{POINTER}.partial"
@@ -89,13 +91,19 @@ class ResumePoints:
             reached = Reached(**state["reached"])
             with safe_open(self.folder / state["file"], "pt") as tensors, torch.no_grad():
                 names = set(tensors.keys())
-                for name, p in model.named_parameters():
+                for name, p in _learnt(model):
                     p.copy_(tensors.get_tensor(f"model.{name}"))
                     if f"exp_avg.{name}" in names:
-                        optimizer.state[p] = {m: tensors.get_tensor(f"{m}.{name}") for m in MOMENTS}
+                        moments = {m: tensors.get_tensor(f"{m}.{name}") for m in MOMENTS}
+                        optimizer.state[p] = {m: moment.to(p.device) for m, moment in moments.items()}
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ArtefactError(
                 f"{self.folder}: resume point is not whole ({type(error).__name__}); "
                 "remove the folder to begin again"
             ) from None
         return reached
+
+
+def _learnt(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Give the parameters that are learnt; a frozen base is read from its own file again."""
+    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)

@@ -246,7 +246,7 @@ def make_card(
     recipe["data"] = {key: value for key, value in recipe["data"].items() if key not in {"root", "held_out"}}
     data = describe_data(read_dataset_manifest(dataset).facts, list(model.config.categories))
     return {
-        "training": {**facts, **_environment()},
+        "training": {**facts, **environment()},
         "data": {**data, "dataset": manifest_digest},
         "recipe": recipe,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -337,7 +337,8 @@ def describe_data(facts: Mapping[str, Any], categories: list[str]) -> dict[str, 
     }
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Give what a run was made with, for its card."""
     return {
         "gooseguard": version("gooseguard"),
         "torch": version("torch"),
