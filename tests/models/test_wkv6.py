@@ -121,9 +121,11 @@ def test_extreme_decays(log_w):
     for name, found, wanted in zip(
         NAMES, gradients_of(wkv6, [x.float() for x in inputs]), expected, strict=True
     ):
-        if name == "log_w" and log_w < -10:
-            # What remains of it is below the rounding of what else the token adds.
-            assert found.abs().max() < 1e-3
+        if name == "log_w":
+            # The difference of two sums over tokens, of the size of k dk, and itself near 0 where a token
+            # forgets all: what counts is the error against the sums.
+            scale = (inputs[2] * expected[2]).abs().max()
+            assert (found.double() - wanted).abs().max() < SINGLE * scale
         else:
             assert error(found, wanted) < SINGLE, name
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 torch = pytest.importorskip("torch")
 
+from gooseguard.engine import reference  # noqa: E402
 from gooseguard.models.official import load_official  # noqa: E402
 from gooseguard.models.rwkv import Rwkv, State, zero_state  # noqa: E402
 
@@ -86,6 +87,69 @@ def test_torch_against_the_package(version, pieces, suffix, checkpoints):
             assert relative(getattr(state, name)[:, 0].numpy(), after[name]) < TOLERANCE, name
 
 
+@version
+@pytest.mark.parametrize("pieces", [(LENGTH,), (1, 37, 256, 221)], ids=["whole", "uneven"])
+def test_reference_against_the_package(version, pieces, checkpoints):
+    config, tensors = random_model.two_heads(version), load_file(of(checkpoints, version, ".safetensors"))
+    tokens = np.load(of(checkpoints, version, ".tokens.npy"))[None]
+    state, parts = None, []
+    for piece in np.split(tokens, np.cumsum(pieces)[:-1], axis=1):
+        hidden, state = reference.forward(config, tensors, piece, state)
+        parts.append(reference.logits(tensors, hidden[0]))
+    expected = np.load(of(checkpoints, version, ".logits.npy"))
+    assert np.abs(np.concatenate(parts) - expected).max() < TOLERANCE
+    with np.load(of(checkpoints, version, ".state.npz")) as after:
+        for name in State.__slots__:
+            assert relative(getattr(state, name)[:, 0], after[name]) < TOLERANCE, name
+
+
+@version
+@torch.inference_mode()
+def test_torch_against_the_reference_in_a_ragged_batch(version, checkpoints):
+    path = of(checkpoints, version, ".safetensors")
+    model, tensors = load_official(path), load_file(path)
+    lengths = [70, 1, 33, 0, 64]
+    rng = np.random.default_rng(1)
+    tokens = rng.integers(0, model.config.vocab_size, (len(lengths), max(lengths)))
+    # A state of another text, so that its parts count from the first token on.
+    _, begin = model(torch.from_numpy(rng.integers(0, model.config.vocab_size, (len(lengths), 9))))
+    hidden, after = model(torch.from_numpy(tokens), torch.tensor(lengths), begin)
+    for row, length in enumerate(lengths):
+        own = reference.State(*(getattr(begin, n)[:, row : row + 1].numpy() for n in State.__slots__))
+        wanted, state = reference.forward(
+            model.config, tensors, tokens[row : row + 1, :length], own, dtype=np.float64
+        )
+        assert np.abs(hidden[row, :length].numpy() - wanted[0]).max(initial=0) < TOLERANCE
+        for name in State.__slots__:
+            assert relative(getattr(after, name)[:, row].numpy(), getattr(state, name)[:, 0]) < TOLERANCE
+    final, at_end = model.prefill(torch.from_numpy(tokens[:3]), torch.tensor(lengths[:3]), piece=16)
+    whole, expected = model(torch.from_numpy(tokens[:3]), torch.tensor(lengths[:3]))
+    last = whole[torch.arange(3), torch.tensor(lengths[:3]) - 1]
+    assert (final - last).abs().max() < TOLERANCE
+    for name in State.__slots__:
+        assert relative(getattr(at_end, name).numpy(), getattr(expected, name).numpy()) < TOLERANCE
+
+
+@version
+def test_gradients_against_the_token_loop(version):
+    """Whole models: loss through the chunked form against the same through single tokens, by autograd."""
+    config = random_model.two_heads(version)
+    arrays = random_model.random_tensors(config, np.random.default_rng(2))
+    model = Rwkv(config, has_head=True)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    tokens = torch.from_numpy(np.random.default_rng(3).integers(0, config.vocab_size, (1, 45)))
+    weights = torch.randn(1, 45, config.vocab_size, generator=torch.Generator().manual_seed(4))
+    found = torch.autograd.grad((model.logits(model(tokens)[0]) * weights).sum(), list(model.parameters()))
+    state, parts = zero_state(config, 1), []
+    for t in range(tokens.shape[1]):
+        hidden, state = model.step(tokens[:, t], state)
+        parts.append(model.logits(hidden))
+    loss = (torch.stack(parts, 1) * weights).sum()
+    expected = torch.autograd.grad(loss, list(model.parameters()))
+    for (name, _), one, other in zip(model.named_parameters(), found, expected, strict=True):
+        assert (one - other).abs().max() < TOLERANCE * other.abs().max(), name
+
+
 @pytest.mark.parametrize("name", ["rwkv-5.2-tiny", "rwkv-7-tiny"])
 @torch.inference_mode()
 def test_published_logits_of_tiny(name):
@@ -104,3 +168,6 @@ def test_published_logits_of_tiny(name):
     assert (model.logits(one)[0] - wanted).abs().max() < TOLERANCE
     final, _ = model.prefill(torch.tensor([expected["prompt_bytes"]]), piece=2)
     assert (model.logits(final)[0] - wanted).abs().max() < TOLERANCE
+    tensors = load_file(path)
+    hidden, _ = reference.forward(model.config, tensors, [expected["prompt_bytes"]])
+    assert np.abs(reference.logits(tensors, hidden[0, -1]) - wanted.numpy()).max() < TOLERANCE

@@ -1,10 +1,12 @@
-"""RWKV-7 (x070, "Goose") in plain NumPy, token by token: the definition that every backend is held to.
+"""RWKV of all versions in plain NumPy, token by token: the definition that every backend is held to.
 
 Turns token ids into hidden states, and those into logits. Written to be read, not to be fast; knows no file
 format.
 
 Letters: B sequences, T tokens, C width, H heads of width N, L layers. For one token of one sequence, with
-`prev` the normalised input of the same layer at the token before (zeros before the first token):
+`prev` the normalised input of the same layer at the token before (zeros before the first token).
+
+RWKV-7 (x070, "Goose"):
 
     x        = LN1(x);  x_? = x + (prev - x) * x_?                     one lerp each for r w k v a g
     r        = x_r R;   k = x_k K;   v = x_v V                         receptance, key, value
@@ -21,9 +23,26 @@ Letters: B sequences, T tokens, C width, H heads of width N, L layers. For one t
     x        = LN2(residual);  x_k = x + (prev - x) * x_k
     residual += max(x_k K, 0)^2 V                                      channel mix
 
-Source: RWKV-LM, `RWKV-v7/rwkv_v7_demo_rnn.py` and `rwkv_v7_demo.py` (BlinkDL, Apache-2.0); Peng et al.,
-"RWKV-7 Goose with Expressive Dynamic State Evolution", arXiv 2503.14456. -0.606531 is -exp(-0.5), as the
-former file writes it.
+RWKV-6 (x060, "Finch"), with m_? for `time_maa_?`, and five lerps that depend on the token:
+
+    x        = LN1(x);  x_x = x + (prev - x) * m_x
+    d_?      = slice ? of tanh(x_x m_w1), times m_w2[?]                one each for w k v r g
+    x_?      = x + (prev - x) * (m_? + d_?)
+    r        = x_r R;   k = x_k K;   v = x_v V;   g = silu(x_g G)      receptance, key, value, gate
+    w        = exp(-exp(time_decay + tanh(x_w w1) w2))                 decay, in (0, 1)
+    y        = S r + (sum(r * u * k)) v                                per head; u is `time_faaaa`
+    S        = S diag(w) + v k^T                                       per head, S is (value index, key index)
+    residual += (GroupNorm(y) * g) O
+
+    x        = LN2(residual);  x_k, x_r = x + (prev - x) * m_?
+    residual += sigmoid(x_r R) * (max(x_k K, 0)^2 V)                   channel mix
+
+RWKV-5.2 (x052, "Eagle") is RWKV-6 with x_? = x * m_? + prev * (1 - m_?), m_? for `time_mix_?`, four in the
+time mix and two in the channel mix, and with w = exp(-exp(time_decay)), the same for every token.
+
+Source: RWKV-LM, `RWKV-v7/rwkv_v7_demo_rnn.py`, `rwkv_v7_demo.py` and `RWKV-v5/src/model.py` (BlinkDL,
+Apache-2.0); Peng et al., "RWKV-7 Goose with Expressive Dynamic State Evolution", arXiv 2503.14456, and "Eagle
+and Finch", arXiv 2404.05892. -0.606531 is -exp(-0.5), as the first file writes it.
 """
 
 from __future__ import annotations
@@ -34,7 +53,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gooseguard.codec.layout import GROUP_NORM_EPSILON, LAYER_NORM_EPSILON, RwkvConfig
+from gooseguard.codec.layout import LAYER_NORM_EPSILON, RwkvConfig
 from gooseguard.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -156,12 +175,43 @@ def wkv7(
     return y, S
 
 
+def wkv6(
+    r: FloatArray, w: FloatArray, k: FloatArray, v: FloatArray, u: FloatArray, state: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Run y = S r + (sum r u k) v, then S = S diag(w) + v k^T, over T tokens.
+
+    Args:
+        r: (B, T, H, N), receptance; also w, k and v.
+        w: decay itself, in [0, 1], not its logarithm.
+        k: key.
+        v: value.
+        u: (H, N), the bonus of the current token.
+        state: (B, H, N, N), [value index, key index]; not written to.
+
+    Returns:
+        y (B, T, H, N), and the state after the last token.
+    """
+    y = np.empty_like(v)
+    S = state.copy()
+    for t in range(r.shape[1]):
+        bonus = (r[:, t] * u * k[:, t]).sum(axis=-1, keepdims=True)
+        y[:, t] = np.einsum("bhij,bhj->bhi", S, r[:, t]) + bonus * v[:, t]
+        S = S * w[:, t, :, None, :] + v[:, t, :, :, None] * k[:, t, :, None, :]
+    return y, S
+
+
 def _shifted(x: FloatArray, previous: FloatArray) -> FloatArray:
     """Move `x` (B, T, C) one token on, with `previous` (B, C) before the first."""
     return np.concatenate([previous[:, None], x[:, :-1]], axis=1)
 
 
-def _time_mix(
+def _group_norm(config: RwkvConfig, p: Mapping[str, FloatArray], y: FloatArray) -> FloatArray:
+    """Norm each head of y (B, T, H, N)."""
+    weight, bias = (p[f"att.ln_x.{name}"].reshape(y.shape[2:]) for name in ("weight", "bias"))
+    return layer_norm(y, weight, bias, config.group_norm_epsilon)
+
+
+def _goose_time_mix(
     config: RwkvConfig,
     p: Mapping[str, FloatArray],
     x: FloatArray,
@@ -191,13 +241,61 @@ def _time_mix(
     r, w, v_heads, a = (array.reshape(heads) for array in (r, w, v, a))
 
     y, wkv = wkv7(r, w, k, v_heads, -kk, kk * a, wkv)
-    weight, bias = (p[f"att.ln_x.{name}"].reshape(heads[2:]) for name in ("weight", "bias"))
-    y = layer_norm(y, weight, bias, GROUP_NORM_EPSILON)
-    y = y + (r * k * p["att.r_k"]).sum(axis=-1, keepdims=True) * v_heads
+    y = _group_norm(config, p, y) + (r * k * p["att.r_k"]).sum(axis=-1, keepdims=True) * v_heads
     return (y.reshape(x.shape) * g) @ p["att.output.weight"].T, v_first, wkv
 
 
-def _channel_mix(p: Mapping[str, FloatArray], x: FloatArray, shift: FloatArray) -> FloatArray:
+def _finch_inputs(p: Mapping[str, FloatArray], x: FloatArray, previous: FloatArray) -> list[FloatArray]:
+    """Give x_? of RWKV-6, (B, T, C), for w k v r g."""
+    xx = previous - x
+    mixed = np.tanh((x + xx * p["att.time_maa_x"]) @ p["att.time_maa_w1"])
+    shares = np.split(mixed, 5, axis=-1)
+    return [
+        x + xx * (p[f"att.time_maa_{name}"] + share @ second)
+        for name, share, second in zip("wkvrg", shares, p["att.time_maa_w2"], strict=True)
+    ]
+
+
+def _earlier_time_mix(
+    config: RwkvConfig,
+    p: Mapping[str, FloatArray],
+    x: FloatArray,
+    v_first: FloatArray | None,
+    shift: FloatArray,
+    wkv: FloatArray,
+) -> tuple[FloatArray, FloatArray | None, FloatArray]:
+    """Run the time mix of one layer of RWKV-6 or 5.2; as `_goose_time_mix`, `v_first` passes through."""
+    heads = (*x.shape[:2], config.n_head, config.head_size)
+    previous = _shifted(x, shift)
+    if config.version == "x060":
+        xw, xk, xv, xr, xg = _finch_inputs(p, x, previous)
+        rate = p["att.time_decay"] + np.tanh(xw @ p["att.time_decay_w1"]) @ p["att.time_decay_w2"]
+    else:
+        xk, xv, xr, xg = (
+            x * p[f"att.time_mix_{name}"] + previous * (1 - p[f"att.time_mix_{name}"]) for name in "kvrg"
+        )
+        rate = np.broadcast_to(p["att.time_decay"].reshape(-1), x.shape)
+    r, k, v = (
+        (one @ p[f"att.{name}.weight"].T).reshape(heads)
+        for one, name in ((xr, "receptance"), (xk, "key"), (xv, "value"))
+    )
+    g = xg @ p["att.gate.weight"].T
+    y, wkv = wkv6(r, np.exp(-np.exp(rate)).reshape(heads), k, v, p["att.time_faaaa"], wkv)
+    y = _group_norm(config, p, y).reshape(x.shape) * (g * sigmoid(g))
+    return y @ p["att.output.weight"].T, v_first, wkv
+
+
+def _earlier_channel_mix(p: Mapping[str, FloatArray], x: FloatArray, shift: FloatArray) -> FloatArray:
+    """Run the channel mix of one layer of RWKV-6 or 5.2 on x (B, T, C)."""
+    xx = _shifted(x, shift) - x
+    k_mix, r_mix = (
+        p[f"ffn.time_maa_{name}"] if "ffn.time_maa_k" in p else 1 - p[f"ffn.time_mix_{name}"] for name in "kr"
+    )
+    value = np.square(np.maximum((x + xx * k_mix) @ p["ffn.key.weight"].T, 0)) @ p["ffn.value.weight"].T
+    return np.asarray(sigmoid((x + xx * r_mix) @ p["ffn.receptance.weight"].T) * value)
+
+
+def _goose_channel_mix(p: Mapping[str, FloatArray], x: FloatArray, shift: FloatArray) -> FloatArray:
     """Run the channel mix of one layer on x (B, T, C)."""
     xk = x + (_shifted(x, shift) - x) * p["ffn.x_k"]
     return np.square(np.maximum(xk @ p["ffn.key.weight"].T, 0)) @ p["ffn.value.weight"].T
@@ -242,6 +340,9 @@ def forward(
     def norm(x: FloatArray, p: Mapping[str, FloatArray]) -> FloatArray:
         return layer_norm(x, p["weight"], p["bias"], LAYER_NORM_EPSILON)
 
+    is_goose = config.version == "x070"
+    time_mix = _goose_time_mix if is_goose else _earlier_time_mix
+    channel_mix = _goose_channel_mix if is_goose else _earlier_channel_mix
     x = np.asarray(tensors["emb.weight"][ids], dtype=dtype)
     v_first: FloatArray | None = None
     attention_shift, wkv, ffn_shift = [], [], []
@@ -250,12 +351,12 @@ def forward(
         if i == 0:
             x = norm(x, cast("blocks.0.ln0."))
         normed = norm(x, cast(f"blocks.{i}.ln1."))
-        y, v_first, S = _time_mix(config, p, normed, v_first, state.attention_shift[i], state.wkv[i])
+        y, v_first, S = time_mix(config, p, normed, v_first, state.attention_shift[i], state.wkv[i])
         attention_shift.append(_last(normed, state.attention_shift[i]))
         wkv.append(S)
         x = x + y
         normed = norm(x, cast(f"blocks.{i}.ln2."))
-        x = x + _channel_mix(p, normed, state.ffn_shift[i])
+        x = x + channel_mix(p, normed, state.ffn_shift[i])
         ffn_shift.append(_last(normed, state.ffn_shift[i]))
     hidden = norm(x, cast("ln_out."))
     return hidden, State(np.stack(attention_shift), np.stack(wkv), np.stack(ffn_shift))

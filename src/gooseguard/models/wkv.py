@@ -35,6 +35,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gooseguard.models.chunks import pad
+
 CHUNK = 16
 """Tokens a chunk; 16 and 32 are measured in docs/design/0002-chunked-wkv.md."""
 
@@ -178,13 +180,22 @@ def wkv7(
         state = r.new_zeros(n_batch, n_head, size, size)
     if n_token == 0:
         return r.new_zeros(r.shape), state
-    padding = -n_token % CHUNK
-    # A padded token neither decays nor writes: log_w, k and b are 0.
-    inputs = [
-        torch.nn.functional.pad(x, (0, 0, 0, 0, 0, padding)) if padding else x.contiguous()
-        for x in (r, log_w, k, v, a, b)
-    ]
     # The recurrence stays in float32 whatever the layers around it run in.
     with torch.autocast(r.device.type, enabled=False):
+        if n_token == 1:
+            y, state = _step(r[:, 0], log_w[:, 0], k[:, 0], v[:, 0], a[:, 0], b[:, 0], state)
+            return y.unsqueeze(1), state
+        # A padded token neither decays nor writes: log_w, k and b are 0.
+        inputs = [pad(x, CHUNK).contiguous() for x in (r, log_w, k, v, a, b)]
         y, state = _ChunkedWkv.apply(*inputs, state, CHUNK)  # type: ignore[no-untyped-call]
     return y[:, :n_token], state
+
+
+def _step(
+    r: Tensor, log_w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Run one token, (B, H, N) each: the definition."""
+    removed = state @ a.unsqueeze(-1)
+    state = torch.addcmul(removed * b.unsqueeze(-2), state, log_w.exp().unsqueeze(-2))
+    state = torch.addcmul(state, v.unsqueeze(-1), k.unsqueeze(-2))
+    return (state @ r.unsqueeze(-1)).squeeze(-1), state
