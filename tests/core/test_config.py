@@ -1,10 +1,11 @@
 """Recipes: TOML to dataclass, overrides, and the messages for what is wrong."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import pytest
 
-from gooseguard.core.config import build_config, read_config
+from gooseguard.core.config import build_config, read_config, read_recipe
 from gooseguard.core.errors import ConfigError
 
 
@@ -160,3 +161,53 @@ def test_build_config_reads_a_table_as_a_manifest_holds_it():
     assert build_config(Size, {"n_layer": 7, "ratio": 1}, "config.json") == Size(7, 1.0)
     with pytest.raises(ConfigError, match=r"^config\.json: unknown key 'layers'"):
         build_config(Size, {"layers": 7}, "config.json")
+
+
+class Colour(StrEnum):
+    RED = "red"
+    GREEN = "green"
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    colour: Colour = Colour.RED
+    pairs: tuple[tuple[int, ...], ...] = ()
+
+
+def test_words_from_a_list():
+    assert build_config(Painted, {"colour": "green"}, "x").colour is Colour.GREEN
+    with pytest.raises(
+        ConfigError, match="x: colour is 'gren', expected one of red, green; did you mean 'green'"
+    ):
+        build_config(Painted, {"colour": "gren"}, "x")
+    with pytest.raises(ConfigError, match="x: colour is 3, expected one of red, green"):
+        build_config(Painted, {"colour": 3}, "x")
+
+
+def test_lists_of_lists():
+    assert build_config(Painted, {"pairs": [[1, 2], [3, 4]]}, "x").pairs == ((1, 2), (3, 4))
+
+
+KINDS = {"painted": Painted, "recipe": Recipe}
+
+
+@pytest.mark.parametrize(
+    ("line", "overrides", "expected"),
+    [
+        ("", (), Recipe),
+        ('kind = "recipe"', (), Recipe),
+        ('kind = "painted"', (), "unknown key 'name'"),
+        ('kind = "paint"', (), "kind is 'paint', expected painted, recipe; did you mean 'painted'"),
+        ("kind = 3", (), "kind is 3, expected painted, recipe"),
+        ("", ("kind=painted",), "unknown key 'groups'"),
+    ],
+)
+def test_the_kind_of_a_recipe(tmp_path, line, overrides, expected):
+    path = tmp_path / "starter.toml"
+    good = GOOD.replace('name = "starter"', "") if overrides else GOOD
+    path.write_text(f"{line}\n{good}", "utf-8")
+    if isinstance(expected, type):
+        assert isinstance(read_recipe(KINDS, "recipe", path, overrides), expected)
+        return
+    with pytest.raises(ConfigError, match=f"recipe starter.toml: {expected}"):
+        read_recipe(KINDS, "recipe", path, overrides)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gooseguard.cli import evaluate, export, info, merge, score, train
+from gooseguard.cli import distill, evaluate, export, info, merge, score, train
 from gooseguard.cli.output import EXIT_BROKEN_PIPE, silence_stdout
 from gooseguard.core.errors import GooseguardError
 
@@ -84,6 +84,7 @@ def create_app(
     app.callback(invoke_without_command=True)(_options)
     score.register(app, load)
     train.register(app)
+    distill.register(app)
     merge.register(app)
     export.register(app, export_checkpoint)
     evaluate.register(app, load)

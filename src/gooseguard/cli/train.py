@@ -87,7 +87,7 @@ def run_recipe(config: TrainConfig, folder: Path) -> dict[str, Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     dataset = folder / "dataset"
-    with _display() as display:
+    with open_display() as display:
         _build_dataset(config, dataset, display)
         teacher = tfidf_teacher if config.teacher_weight > 0 else None
         checkpoint = train(config, dataset, folder, display.step, display.say, teacher)
@@ -182,7 +182,8 @@ class Display:
 
 
 @contextmanager
-def _display() -> Iterator[Display]:
+def open_display() -> Iterator[Display]:
+    """Show where a run stands for the block."""
     console = Console(file=sys.stderr, soft_wrap=True)
     if not console.is_terminal:
         yield Display(console, None)

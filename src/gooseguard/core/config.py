@@ -6,13 +6,14 @@ import tomllib
 import types
 import typing
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import StrEnum
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gooseguard.core.errors import ConfigError
 from gooseguard.core.taxonomy import nearest
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
@@ -32,6 +33,32 @@ def read_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     Raises:
         ConfigError: no such file, not TOML, an unknown or missing key, a value of the wrong type.
     """
+    return build_config(kind, read_table(path, overrides), f"recipe {path.name}")
+
+
+def read_recipe(kinds: Mapping[str, type[T]], default: str, path: Path, overrides: Sequence[str] = ()) -> T:
+    """Read a recipe whose key `kind` says what it is of; without that key, it is of kind `default`.
+
+    Raises:
+        ConfigError: as `read_config`, or the kind is unknown.
+    """
+    table = read_table(path, overrides)
+    value = table.pop("kind", default)
+    kind = value.typed if isinstance(value, _Override) else value
+    if kind not in kinds:
+        known = ", ".join(kinds)
+        raise ConfigError(
+            f"recipe {path.name}: kind is {kind!r}, expected {known}{nearest(str(kind), kinds)}"
+        )
+    return build_config(kinds[kind], table, f"recipe {path.name}")
+
+
+def read_table(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a recipe's table, overrides applied but not yet converted.
+
+    Raises:
+        ConfigError: no such file, not TOML, or an override that is none.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -44,7 +71,7 @@ def read_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         raise ConfigError(f"recipe {path}: not valid TOML: {error}") from None
     for override in overrides:
         _apply(table, override)
-    return build_config(kind, table, f"recipe {path.name}")
+    return table
 
 
 def _apply(table: dict[str, Any], override: str) -> None:
@@ -107,6 +134,13 @@ def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401  (TOML v
         return tuple(_convert(entry, get_args(hint)[0], where) for entry in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        words = [word.value for word in hint]
+        if value not in words:
+            raise ConfigError(
+                f"{where} is {value!r}, expected one of {', '.join(words)}{nearest(str(value), words)}"
+            )
+        return hint(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise ConfigError(f"{where} is {value!r}, expected {hint.__name__}")
     return value
