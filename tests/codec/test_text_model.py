@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gooseguard.codec.layout import RwkvConfig
 from gooseguard.codec.text_model import (
     StoredTensor,
     TextModelConfig,
@@ -88,6 +89,12 @@ def test_digest_changes_with_everything_that_changes_scores():
 def test_config_there_and_back():
     config = tiny.make_model().config
     assert TextModelConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    # Each version is written with its own sizes: those of x070 are what published digests cover.
+    for version in ("x052", "x060"):
+        other = replace(config, backbone=RwkvConfig(2, 128, 11, version=version))
+        assert TextModelConfig.from_json(json.loads(json.dumps(other.to_json()))) == other
+    with pytest.raises(ArtefactError, match=r"unknown key backbone\.rank_a"):
+        TextModelConfig.from_json(other.to_json() | {"backbone": other.backbone.to_json() | {"rank_a": 4}})
 
 
 @pytest.mark.parametrize(

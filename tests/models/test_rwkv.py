@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from gooseguard.codec.layout import RwkvConfig, infer_config, tensor_shapes  # noqa: E402
+from gooseguard.core.errors import EngineError  # noqa: E402
 from gooseguard.engine import reference  # noqa: E402
 from gooseguard.models.rwkv import Rwkv, State, zero_state  # noqa: E402
 
@@ -20,6 +21,8 @@ _spec.loader.exec_module(random_model)
 SMALL = RwkvConfig(
     n_layer=3, n_embd=32, vocab_size=50, head_size=16, n_ffn=48, rank_w=4, rank_a=4, rank_v=4, rank_g=4
 )
+EAGLE = RwkvConfig(3, 32, 50, head_size=16, n_ffn=48, version="x052")
+FINCH = RwkvConfig(3, 32, 50, head_size=16, n_ffn=48, rank_w=4, rank_mix=4, version="x060")
 TOLERANCE = 1e-4
 """Of float32 against float64, as in tests/parity."""
 
@@ -107,15 +110,16 @@ def test_no_tokens_leave_the_state_as_it_is(small):
 
 
 @torch.inference_mode()
-def test_blocks_begin_as_the_identity():
-    model = Rwkv(SMALL, seed=3)
+@pytest.mark.parametrize("config", [SMALL, EAGLE, FINCH], ids=lambda config: config.version)
+def test_blocks_begin_as_the_identity(config):
+    model = Rwkv(config, seed=3)
     tokens = torch.randint(0, 50, (2, 21), generator=torch.Generator().manual_seed(0))
     full, _ = model(tokens)
     model.is_shallow = True
     shallow, state = model(tokens)
     assert torch.equal(full, shallow)
     assert shallow.std() > 0.1
-    zeros = zero_state(SMALL, 2)
+    zeros = zero_state(config, 2)
     for name in State.__slots__:
         assert torch.equal(getattr(state, name), getattr(zeros, name))
 
@@ -132,10 +136,41 @@ def test_shallow_is_another_model_once_the_blocks_have_learnt(small):
 
 
 def test_names_and_shapes_are_the_official_ones():
-    for config in (SMALL, random_model.four_heads(), RwkvConfig(1, 64, 300)):
+    for config in (SMALL, random_model.four_heads(), RwkvConfig(1, 64, 300), EAGLE, FINCH):
         shapes = {name: tuple(tensor.shape) for name, tensor in Rwkv(config).state_dict().items()}
         assert shapes == tensor_shapes(config)
         assert infer_config(shapes) == config
+        with_head = Rwkv(config, has_head=True).state_dict()
+        assert with_head.keys() - shapes.keys() == {"head.weight"}
+
+
+@pytest.mark.parametrize("config", [SMALL, EAGLE, FINCH], ids=lambda config: config.version)
+def test_seed_decides_every_value(config):
+    one, same, other = (Rwkv(config, seed, has_head=True).state_dict() for seed in (1, 1, 2))
+    for name, tensor in one.items():
+        assert torch.isfinite(tensor).all(), name
+        assert torch.equal(tensor, same[name]), name
+    for name in ("emb.weight", "head.weight", "blocks.0.att.key.weight"):
+        assert not torch.equal(one[name], other[name])
+
+
+@pytest.mark.parametrize("config", [EAGLE, FINCH], ids=lambda config: config.version)
+def test_every_parameter_of_the_earlier_versions_is_learnt(config):
+    _, model = backbone_of(config, 5)
+    hidden, _ = model(torch.randint(0, 50, (2, 20), generator=torch.Generator().manual_seed(0)))
+    weights = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1))
+    (hidden * weights).sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_what_a_model_cannot_do_is_said():
+    model = Rwkv(EAGLE)
+    with pytest.raises(EngineError, match="no language head"):
+        model.logits(torch.zeros(1, 32))
+    with pytest.raises(EngineError, match="no tokens"):
+        model.prefill(torch.zeros((2, 0), dtype=torch.long))
+    with pytest.raises(EngineError, match="no tokens"):
+        model.prefill(torch.zeros((2, 3), dtype=torch.long), torch.tensor([3, 0]))
 
 
 def test_every_parameter_is_learnt(small):
