@@ -30,10 +30,11 @@ test-slow:
 
 # The C++ tests, three times: under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, as released.
 native-test:
-	$(call native_test,asan,-DCMAKE_BUILD_TYPE=RelWithDebInfo -DGOOSEGUARD_SANITIZE='address,undefined')
+	$(call native_test,asan,-DCMAKE_BUILD_TYPE=RelWithDebInfo -DGOOSEGUARD_SANITIZE=address$(comma)undefined)
 	$(call native_test,tsan,-DCMAKE_BUILD_TYPE=RelWithDebInfo -DGOOSEGUARD_SANITIZE=thread)
 	$(call native_test,release,-DCMAKE_BUILD_TYPE=Release)
 
+comma := ,
 define native_test
 	$(CMAKE) -S native -B build/$(strip $(1)) -DGOOSEGUARD_TESTS=ON -DGOOSEGUARD_WERROR=ON $(2)
 	$(CMAKE) --build build/$(strip $(1)) --parallel $(WORKERS)

@@ -2,15 +2,18 @@
 
 # The library. No file here may use instructions that an old processor lacks; those are below.
 set(GOOSEGUARD_SOURCES
-    src/build.cc)
+    src/build.cc
+    src/world.cc)
 
 # The Python module: src/gooseguard/_native.pyi is its typed surface.
 set(GOOSEGUARD_BINDINGS
-    bindings/module.cc)
+    bindings/module.cc
+    bindings/world.cc)
 
 # tests/NAME.cc: one program a file, run by CTest; also under the sanitizers.
 set(GOOSEGUARD_TESTS_LIST
-    test_build)
+    test_build
+    test_world)
 
 # tests/NAME.cc: libFuzzer targets.
 set(GOOSEGUARD_FUZZ_LIST)

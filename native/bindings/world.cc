@@ -1,0 +1,63 @@
+// WorldTokenizer for Python.
+#include "gooseguard/world.h"
+
+#include <string>
+
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
+
+#include "bind.h"
+#include "texts.h"
+
+namespace nb = nanobind;
+
+namespace gooseguard::bindings {
+namespace {
+
+void make(WorldTokenizer* self, const nb::list& tokens) {
+  std::vector<std::string_view> views;
+  views.reserve(tokens.size());
+  for (const nb::handle token : tokens) {
+    const auto bytes = nb::cast<nb::bytes>(token);
+    views.emplace_back(bytes.c_str(), bytes.size());
+  }
+  new (self) WorldTokenizer(views);
+}
+
+std::pair<std::vector<std::int32_t>, std::size_t> encode(const WorldTokenizer& self, const nb::bytes& data,
+                                                         bool is_last) {
+  std::vector<std::int32_t> ids;
+  const std::string_view view(data.c_str(), data.size());
+  std::size_t used = 0;
+  {
+    const nb::gil_scoped_release released;
+    used = self.encode(view, is_last, ids);
+  }
+  return {std::move(ids), used};
+}
+
+std::pair<Array<std::int32_t>, Array<std::int64_t>> encode_batch(const WorldTokenizer& self, nb::handle sequence) {
+  const Texts texts(sequence, true);
+  std::vector<std::int32_t> ids;
+  std::vector<std::int64_t> offsets{0};
+  {
+    const nb::gil_scoped_release released;
+    std::string scratch;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      self.encode(texts.bytes(i, scratch), true, ids);
+      offsets.push_back(static_cast<std::int64_t>(ids.size()));
+    }
+  }
+  return {to_array(std::move(ids)), to_array(std::move(offsets))};
+}
+
+}  // namespace
+}  // namespace gooseguard::bindings
+
+void bind_world(nb::module_& module) {
+  using namespace gooseguard;
+  nb::class_<WorldTokenizer>(module, "WorldTokenizer")
+      .def("__init__", &bindings::make, nb::arg("tokens"))
+      .def("encode", &bindings::encode, nb::arg("data"), nb::kw_only(), nb::arg("is_last"))
+      .def("encode_batch", &bindings::encode_batch, nb::arg("texts"));
+}
