@@ -9,7 +9,7 @@ CMAKE ?= $(if $(wildcard .venv/bin/cmake),.venv/bin/cmake,cmake)
 # A virtual environment with everything that developing needs.
 setup:
 	python3 -m venv .venv
-	.venv/bin/pip install -e '.[dev]'
+	GOOSEGUARD_REQUIRE_NATIVE=1 .venv/bin/pip install -e '.[dev]'
 
 check:
 	$(PYTHON) -m ruff format --check .

@@ -3,20 +3,30 @@
 # The library. No file here may use instructions that an old processor lacks; those are below.
 set(GOOSEGUARD_SOURCES
     src/build.cc
+    src/cluster.cc
+    src/fold.cc
+    src/normalizer.cc
+    src/pieces.cc
+    src/tokenizer.cc
+    src/unicode.cc
     src/world.cc)
 
 # The Python module: src/gooseguard/_native.pyi is its typed surface.
 set(GOOSEGUARD_BINDINGS
     bindings/module.cc
+    bindings/text.cc
     bindings/world.cc)
 
 # tests/NAME.cc: one program a file, run by CTest; also under the sanitizers.
 set(GOOSEGUARD_TESTS_LIST
     test_build
+    test_text
     test_world)
 
 # tests/NAME.cc: libFuzzer targets.
-set(GOOSEGUARD_FUZZ_LIST)
+set(GOOSEGUARD_FUZZ_LIST
+    fuzz_text
+    fuzz_world)
 
 # bench/NAME.cc: one program a file.
 set(GOOSEGUARD_BENCH_LIST)

@@ -5,7 +5,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
-#include "bind.h"
+#include "bindings.h"
 #include "gooseguard/build.h"
 #include "gooseguard/errors.h"
 
@@ -40,5 +40,6 @@ void translate(const std::exception_ptr& thrown, void* /*payload*/) {
 NB_MODULE(_native, module) {
   nb::register_exception_translator(translate);
   module.def("describe_build", &gooseguard::describe_build);
-  bind_world(module);
+  gooseguard::bindings::add_text(module);
+  gooseguard::bindings::add_world(module);
 }

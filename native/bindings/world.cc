@@ -6,7 +6,7 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
-#include "bind.h"
+#include "bindings.h"
 #include "texts.h"
 
 namespace nb = nanobind;
@@ -52,12 +52,12 @@ std::pair<Array<std::int32_t>, Array<std::int64_t>> encode_batch(const WorldToke
 }
 
 }  // namespace
-}  // namespace gooseguard::bindings
 
-void bind_world(nb::module_& module) {
-  using namespace gooseguard;
+void add_world(nb::module_& module) {
   nb::class_<WorldTokenizer>(module, "WorldTokenizer")
-      .def("__init__", &bindings::make, nb::arg("tokens"))
-      .def("encode", &bindings::encode, nb::arg("data"), nb::kw_only(), nb::arg("is_last"))
-      .def("encode_batch", &bindings::encode_batch, nb::arg("texts"));
+      .def("__init__", &make, nb::arg("tokens"))
+      .def("encode", &encode, nb::arg("data"), nb::kw_only(), nb::arg("is_last"))
+      .def("encode_batch", &encode_batch, nb::arg("texts"));
 }
+
+}  // namespace gooseguard::bindings

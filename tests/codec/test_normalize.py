@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from gooseguard.codec import extension
 from gooseguard.codec.homoglyphs import LETTER_LIKE, LOOK_ALIKES
 from gooseguard.codec.normalize import (
     ACCENTS,
@@ -18,7 +19,8 @@ from gooseguard.codec.normalize import (
     MARK_LIMIT,
     WORD_LIMIT,
     NormalizerStream,
-    _composes,
+    PythonStream,
+    composes,
     normalize,
 )
 
@@ -205,13 +207,13 @@ def test_what_composes() -> None:
             first, second = (chr(int(part, 16)) for part in parts)
             if unicodedata.normalize("NFC", first + second) == chr(code):
                 pairs += 1
-                assert unicodedata.category(second)[0] == "M" or _composes(first, second)
+                assert unicodedata.category(second)[0] == "M" or composes(first, second)
     # Unicode 14: 941 primary composites; later versions have more.
     assert pairs >= 941
     for first, second in [("\u1100", "\u1161"), ("\u1112", "\u1175"), ("\u1161", "\u11a8")]:
-        assert _composes(first, second)
+        assert composes(first, second)
     for first, second in [("\u1161", "\u1161"), ("\u1100", "\u11a8"), ("", "\u1161"), ("a", "b"), ("", "")]:
-        assert not _composes(first, second)
+        assert not composes(first, second)
 
 
 def test_ignorable_is_complete() -> None:
@@ -268,3 +270,16 @@ def test_a_trailing_consonant_joins_a_whole_syllable() -> None:
     # U+AC00 is plain by itself; with U+11A8 after it NFKC gives U+AC01.
     assert normalize("\uac00\u11a8").text == "\uac01"
     assert normalize("a\uac00\u11a8\u11a8").text == "a\uac01\u11a8"
+
+
+def test_without_the_extension(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "A\u200be\u0301 \ufb01! m\u043er\u043en"
+    expected = normalize(text)
+    monkeypatch.setattr(extension, "problem", lambda: "not built")
+    stream = NormalizerStream()
+    assert isinstance(stream._twin, PythonStream)
+    pieces = [stream.push(text[:5]), stream.push(text[5:]), stream.finish()]
+    for made in ([normalize(text)], pieces):
+        assert "".join(piece.text for piece in made) == expected.text == "a\u00e9 fi! moron"
+        assert [begin for piece in made for begin in piece.begins] == list(expected.begins)
+        assert [end for piece in made for end in piece.ends] == list(expected.ends)

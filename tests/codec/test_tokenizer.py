@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from random import Random
 
@@ -11,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gooseguard.codec import tokenizer as module
+from gooseguard.codec import extension
+from gooseguard.codec.byte_pairs import PythonEncoder
 from gooseguard.codec.normalize import normalize
-from gooseguard.codec.tokenizer import PIECE, PIECE_LIMIT, TextStream, Tokenizer, TokenStream
+from gooseguard.codec.pieces import PIECE, PIECE_LIMIT
+from gooseguard.codec.tokenizer import TextStream, Tokenizer, TokenStream
 from gooseguard.core.errors import ArtefactError, DataError
 
 A, B, C, D, SPACE = (1 + byte for byte in b"abcd ")
@@ -243,11 +244,20 @@ def test_decode_refuses_unknown_ids(tokenizer: Tokenizer) -> None:
             tokenizer.decode([A, number])
 
 
-def test_cache_is_bounded_and_shared(large: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CACHE_LIMIT", 50)
-    random = Random(1)
-    many = ["".join(random.choices("abcd é語", k=30)) for _ in range(300)]
-    fresh = Tokenizer(large.merges)
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(fresh.encode, many)) == [large.encode(text) for text in many]
-    assert len(fresh._cache) <= 54
+def test_texts_in_a_batch(tokenizer: Tokenizer) -> None:
+    encoded = tokenizer.encode_texts(["ABC", " \u3000", "", "\u200b", "e\u0301"])
+    # U+3000 becomes a space.
+    assert encoded.ids.tolist() == [258, SPACE, SPACE, 261]
+    assert encoded.offsets.tolist() == [0, 1, 3, 3, 3, 4]
+    assert encoded.is_visible.tolist() == [True, False, False, False, True]
+    assert [column.dtype.name for column in encoded] == ["int32", "int64", "bool"]
+    assert [len(column) for column in tokenizer.encode_texts([])] == [0, 1, 0]
+
+
+def test_without_the_extension(large: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extension, "problem", lambda: "not built")
+    python = Tokenizer(large.merges)
+    assert isinstance(python._encoder, PythonEncoder)
+    assert python.to_json() == large.to_json()
+    assert python.encode("abcd é") == large.encode("abcd é")
+    assert python.decode(python.encode("abcd é")) == "abcd é".encode()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gooseguard.codec.byte_pairs import FIRST_BYTE
 from gooseguard.codec.layout import RwkvConfig
 from gooseguard.codec.scores import Calibration
 from gooseguard.codec.text_model import TextModel, TextModelConfig, vocabulary_digest
-from gooseguard.codec.tokenizer import FIRST_BYTE, Tokenizer
+from gooseguard.codec.tokenizer import Tokenizer
 
 _path = Path(__file__).parents[1] / "parity" / "random_model.py"
 _spec = importlib.util.spec_from_file_location("random_model", _path)

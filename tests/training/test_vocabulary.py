@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gooseguard.codec.normalize import normalize
-from gooseguard.codec.tokenizer import PIECE, Tokenizer
+from gooseguard.codec.pieces import PIECE
 from gooseguard.core.errors import ConfigError, DataError
 from gooseguard.training.vocabulary import SEPARATOR, _byte_letters, _convert, _learn, train_vocabulary
+
+if TYPE_CHECKING:
+    from gooseguard.codec.tokenizer import Tokenizer
 
 pytest.importorskip("tokenizers", reason="needs gooseguard[train]")
 

@@ -59,9 +59,9 @@ FOREIGN = (
 _LATIN_LETTERS = (
     "a-z\u00df-\u00f6\u00f8-\u02af\u1d00-\u1dbf\u1e00-\u1eff\u2c60-\u2c7f\ua722-\ua7ff\uab30-\uab64"
 )
-_LATIN = re.compile(f"[{_LATIN_LETTERS}]")
-_CYRILLIC = re.compile("[\u0400-\u052f]+")
-_OTHER_LETTERS = re.compile(rf"[^\W\d{_LATIN_LETTERS}]+")
+LATIN = re.compile(f"[{_LATIN_LETTERS}]")
+CYRILLIC = re.compile("[\u0400-\u052f]+")
+OTHER_LETTERS = re.compile(rf"[^\W\d{_LATIN_LETTERS}]+")
 _INDICATORS = re.compile("[\U0001f1e6-\U0001f1ff]+")
 _TO_CYRILLIC = str.maketrans(CYRILLIC_LOOKS)
 _LOWER_CAPITALS = str.maketrans({capital: capital.lower() for capital in CASED_CAPITALS})
@@ -79,23 +79,23 @@ def fold_word(word: str) -> str:
         word: letters, digits and regional indicators; lower case but for `CASED_CAPITALS`.
     """
     word = _INDICATORS.sub(_spell_indicators, word)
-    latin = _LATIN.findall(word)
+    latin = LATIN.findall(word)
     if latin:
-        cyrillic = "".join(_CYRILLIC.findall(word))
-        if all(letter in CYRILLIC_LOOKS for letter in latin) and not all(map(_look, cyrillic)):
+        cyrillic = "".join(CYRILLIC.findall(word))
+        if all(letter in CYRILLIC_LOOKS for letter in latin) and not all(map(look, cyrillic)):
             word = word.translate(_TO_CYRILLIC)
         else:
-            word = _OTHER_LETTERS.sub(_fold_run, word)
+            word = OTHER_LETTERS.sub(_fold_run, word)
     return word.translate(_LOWER_CAPITALS)
 
 
-def _look(letter: str) -> str:
+def look(letter: str) -> str:
     """Give the Latin letter that `letter` looks like, accents aside; empty where there is none."""
     return LOOK_ALIKES.get(letter) or LOOK_ALIKES.get(unicodedata.normalize("NFD", letter)[0], "")
 
 
 def _fold_run(run: re.Match[str]) -> str:
-    looks = [_look(letter) for letter in run[0]]
+    looks = [look(letter) for letter in run[0]]
     return "".join(looks) if all(looks) else run[0]
 
 

@@ -14,7 +14,9 @@ What it does, in this order:
 Every step looks back and ahead a bounded number of normalised characters only, so that a stream that is cut
 anywhere gives what one call gives, and normalised text normalises to itself.
 
+The native extension does it where there is one, with equal results; `PythonStream` here is the definition.
 Knows nothing of tokens. The tables are those of Python's `unicodedata`: a newer Python may know more letters.
+Needs the standard library only: native/tables/generate.py asks it at build time.
 
 Source: UAX #15 (NFKC, stream-safe limit of 30 marks), UAX #44 (Default_Ignorable_Code_Point).
 """
@@ -24,9 +26,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from gooseguard.codec import extension
 from gooseguard.codec.homoglyphs import CASED_CAPITALS, FOREIGN, LETTER_LIKE, fold_word
 
 if TYPE_CHECKING:
@@ -54,15 +57,20 @@ ACCENTS = (
 """Body of a character class: marks of no alphabet in particular, dropped where nothing composes with them."""
 
 # What a code point does at the end of a cluster.
-_IGNORE, _START, _MARK, _ACCENT = range(4)
+IGNORE, START, MARK, ACCENT = range(4)
 
-_IGNORABLE = re.compile(f"[{IGNORABLE}]")
-_DROPPED = re.compile(f"[{IGNORABLE}{ACCENTS}]")
-_ACCENT_ONLY = re.compile(f"[{ACCENTS}]")
-_FOREIGN = re.compile(f"[{FOREIGN}]")
+DROPPED = re.compile(f"[{IGNORABLE}{ACCENTS}]")
+FOREIGN_CHARACTER = re.compile(f"[{FOREIGN}]")
 # Letters, digits (what str.isalnum says) and regional indicators.
-_WORD = re.compile(rf"(?:[^\W_]|[\U0001f1e6-\U0001f1ff]){{1,{WORD_LIMIT}}}")
+WORD_CHARACTER = re.compile("[^\\W_]|[\U0001f1e6-\U0001f1ff]")
+_WORD = re.compile(f"(?:{WORD_CHARACTER.pattern}){{1,{WORD_LIMIT}}}")
+_IGNORABLE = re.compile(f"[{IGNORABLE}]")
+_ACCENT_ONLY = re.compile(f"[{ACCENTS}]")
 _CLUSTER_CACHE = 16384
+
+
+Pieces = tuple[str, list[int], list[int]]
+"""The fields of a `Normalized`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +101,41 @@ class Normalized:
 class NormalizerStream:
     """Normalises a text that arrives in pieces; holds back what later pieces may change, which is bounded."""
 
+    __slots__ = ("_twin",)
+
+    def __init__(self) -> None:
+        if extension.problem() is None:
+            # Late, because it may not be there.
+            from gooseguard import _native  # noqa: PLC0415
+
+            self._twin: _native.Normalizer | PythonStream = _native.Normalizer()
+        else:
+            self._twin = PythonStream()
+
+    def push(self, text: str) -> Normalized:
+        """Take the next piece of the text; give what is now certain, with offsets into the whole text."""
+        return Normalized(*self._twin.push(text))
+
+    def finish(self) -> Normalized:
+        """Give the rest. The stream then begins anew, at offset 0."""
+        return Normalized(*self._twin.finish())
+
+
+def normalize(text: str) -> Normalized:
+    """Normalise a whole text."""
+    if text.isascii():
+        return Normalized(text.lower(), range(len(text)), range(1, len(text) + 1))
+    if extension.problem() is not None:
+        return Normalized(*PythonStream().normalize(text))
+    # Late, because it may not be there.
+    from gooseguard import _native  # noqa: PLC0415
+
+    return Normalized(*_native.normalize(text))
+
+
+class PythonStream:
+    """The definition: text, begins and ends of `Normalized` by way of `re` and `unicodedata`."""
+
     __slots__ = ("_begin", "_begins", "_cluster", "_end", "_ends", "_last", "_marks", "_offset", "_out")
 
     def __init__(self) -> None:
@@ -109,21 +152,26 @@ class NormalizerStream:
         self._begins: list[int] = []
         self._ends: list[int] = []
 
-    def push(self, text: str) -> Normalized:
-        """Take the next piece of the text; give what is now certain, with offsets into the whole text."""
+    def push(self, text: str) -> Pieces:
+        """Take the next piece of the text; give what is now certain."""
         self._scan(text)
         return self._release(is_last=False)
 
-    def finish(self) -> Normalized:
-        """Give the rest. The stream then begins anew, at offset 0."""
+    def finish(self) -> Pieces:
+        """Give the rest."""
         self._close()
         self._offset = 0
         return self._release(is_last=True)
 
+    def normalize(self, text: str) -> Pieces:
+        """Take a whole text and give all of it."""
+        self._scan(text)
+        return self.finish()
+
     def _scan(self, text: str) -> None:
         """Cut `text` into clusters."""
         position = 0
-        for run in _PLAIN.finditer(text):
+        for run in plain().finditer(text):
             if position < run.start():
                 self._scan_slowly(text, position, run.start())
             begin, position = run.span()
@@ -134,28 +182,28 @@ class NormalizerStream:
             self._begins.extend(range(self._offset + begin, self._offset + last))
             self._ends.extend(range(self._offset + begin + 1, self._offset + last + 1))
             # A plain Hangul syllable may end in a vowel, which a trailing consonant composes with.
-            self._open(text[last], self._offset + last, 0, _describe(text[last])[2])
+            self._open(text[last], self._offset + last, 0, describe(text[last])[2])
         self._scan_slowly(text, position, len(text))
         self._offset += len(text)
 
     def _scan_slowly(self, text: str, begin: int, end: int) -> None:
         for i in range(begin, end):
             character = text[i]
-            kind, first, last, marks = _describe(character)
-            if kind == _IGNORE:
+            kind, first, last, marks = describe(character)
+            if kind == IGNORE:
                 continue
             offset = self._offset + i
-            if kind == _START and not _composes(self._last, first):
+            if kind == START and not composes(self._last, first):
                 self._close()
                 self._open(character, offset, marks, last)
             elif not self._cluster:
-                self._open(character, offset, marks, "" if kind == _ACCENT else last)
+                self._open(character, offset, marks, "" if kind == ACCENT else last)
             else:
                 self._end = offset + 1
                 if self._marks + marks <= MARK_LIMIT:
                     self._marks += marks
                     self._cluster += character
-                    if kind != _ACCENT:
+                    if kind != ACCENT:
                         self._last = last
 
     def _open(self, character: str, offset: int, marks: int, last: str) -> None:
@@ -168,14 +216,14 @@ class NormalizerStream:
     def _close(self) -> None:
         """End the cluster."""
         if self._cluster:
-            normalised = _normalize_cluster(self._cluster)
+            normalised = normalize_cluster(self._cluster)
             self._out.append(normalised)
             self._begins.extend([self._begin] * len(normalised))
             self._ends.extend([self._end] * len(normalised))
         self._cluster = self._last = ""
         self._marks = 0
 
-    def _release(self, *, is_last: bool) -> Normalized:
+    def _release(self, *, is_last: bool) -> Pieces:
         """Give all finished words."""
         text, begins, ends = "".join(self._out), self._begins, self._ends
         held = 0 if is_last else _unfinished(text)
@@ -184,23 +232,13 @@ class NormalizerStream:
         self._begins, self._ends = begins[size:], ends[size:]
         del begins[size:], ends[size:]
         text = text[:size]
-        if _FOREIGN.search(text):
+        if FOREIGN_CHARACTER.search(text):
             text = _WORD.sub(_fold_match, text)
-        return Normalized(text, begins, ends)
-
-
-def normalize(text: str) -> Normalized:
-    """Normalise a whole text."""
-    if text.isascii():
-        return Normalized(text.lower(), range(len(text)), range(1, len(text) + 1))
-    stream = NormalizerStream()
-    # Its own class, without the release that `push` would make.
-    stream._scan(text)  # noqa: SLF001
-    return stream.finish()
+        return text, begins, ends
 
 
 def _fold_match(word: re.Match[str]) -> str:
-    return fold_word(word[0]) if _FOREIGN.search(word[0]) else word[0]
+    return fold_word(word[0]) if FOREIGN_CHARACTER.search(word[0]) else word[0]
 
 
 def _unfinished(text: str) -> int:
@@ -216,22 +254,22 @@ def _is_mark(character: str) -> bool:
 
 
 @lru_cache(maxsize=_CLUSTER_CACHE)
-def _describe(character: str) -> tuple[int, str, str, int]:
+def describe(character: str) -> tuple[int, str, str, int]:
     """Give the kind of a code point, the ends of its NFKD, and how many marks it adds to a cluster."""
     if _IGNORABLE.match(character):
-        return _IGNORE, "", "", 0
+        return IGNORE, "", "", 0
     parts = unicodedata.normalize("NFKD", character)
     if _is_mark(parts[0]):
         # All of it counts: two vowels of Thai and Lao end in a letter, and runs of them must end too.
-        kind = _ACCENT if _ACCENT_ONLY.match(parts[-1]) else _MARK
+        kind = ACCENT if _ACCENT_ONLY.match(parts[-1]) else MARK
         return kind, parts[0], parts[-1], len(parts)
     marks = 0
     while _is_mark(parts[-1 - marks]):
         marks += 1
-    return _START, parts[0], parts[-1], marks
+    return START, parts[0], parts[-1], marks
 
 
-def _composes(last: str, first: str) -> bool:
+def composes(last: str, first: str) -> bool:
     """Whether `first`, which is no mark, may compose with `last` before it.
 
     These are Hangul vowels after a leading consonant, Hangul trailing consonants after a vowel, and the vowel
@@ -245,7 +283,7 @@ def _composes(last: str, first: str) -> bool:
 
 
 @lru_cache(maxsize=_CLUSTER_CACHE)
-def _normalize_cluster(cluster: str) -> str:
+def normalize_cluster(cluster: str) -> str:
     """Put a cluster into its final form, words aside."""
     while True:
         parts = unicodedata.normalize("NFKD", cluster)
@@ -253,24 +291,22 @@ def _normalize_cluster(cluster: str) -> str:
             return parts
         # Letter by letter: the lower case of a sigma must not depend on what surrounds it.
         lower = "".join([LETTER_LIKE.get(part, part) for letter in parts for part in letter.lower()])
-        composed = _DROPPED.sub("", unicodedata.normalize("NFKC", lower))
+        composed = DROPPED.sub("", unicodedata.normalize("NFKC", lower))
         if composed == cluster:
             return composed
         cluster = composed
 
 
-def _find_plain() -> re.Pattern[str]:
+@cache
+def plain() -> re.Pattern[str]:
     """Give a pattern for runs of common letters and signs that only need lower case; no marks."""
     alphabets = [(0x0000, 0x024F), (0x0400, 0x052F), (0x05D0, 0x05EA), (0x0621, 0x064A), (0x2010, 0x205E)]
     letters = [
         chr(code)
         for begin, end in alphabets
         for code in range(begin, end + 1)
-        if _describe(chr(code))[0] == _START and _normalize_cluster(chr(code)) == chr(code).lower()
+        if describe(chr(code))[0] == START and normalize_cluster(chr(code)) == chr(code).lower()
     ]
     # Kana, Han and Hangul syllables, which have neither case nor compatibility forms.
     others = "\u3041-\u3096\u30a1-\u30fa\u30fc\u4e00-\u9fff\uac00-\ud7a3"
     return re.compile(f"[{re.escape(''.join(letters))}{others}]+")
-
-
-_PLAIN = _find_plain()

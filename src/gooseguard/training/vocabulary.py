@@ -9,7 +9,9 @@ import json
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from gooseguard.codec.tokenizer import FIRST_BYTE, FIRST_MERGE, PIECE, Tokenizer
+from gooseguard.codec.byte_pairs import FIRST_BYTE
+from gooseguard.codec.pieces import PIECE
+from gooseguard.codec.tokenizer import FIRST_MERGE, Tokenizer
 from gooseguard.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -1,0 +1,11 @@
+// What each file of the bindings adds to the module.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace gooseguard::bindings {
+
+void add_text(nanobind::module_& module);
+void add_world(nanobind::module_& module);
+
+}  // namespace gooseguard::bindings
