@@ -5,7 +5,23 @@ import subprocess
 import sys
 import tomllib
 
-EXTRAS = ("torch", "sklearn", "tokenizers", "pyarrow", "matplotlib", "scipy", "rwkv", "hypothesis", "httpx2")
+EXTRAS = (
+    "torch",
+    "sklearn",
+    "tokenizers",
+    "pyarrow",
+    "matplotlib",
+    "scipy",
+    "rwkv",
+    "hypothesis",
+    "httpx2",
+    "starlette",
+    "uvicorn",
+    "msgspec",
+    "uvloop",
+    "httptools",
+    "websockets",
+)
 """What the base install does not have."""
 
 BASE = ("core", "codec", "metrics", "chat", "data", "engine", "batch", "evaluation", "cli", "backends")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gooseguard.cli import distill, evaluate, export, info, merge, score, train
+from gooseguard.cli import distill, evaluate, export, info, merge, score, serve, train
 from gooseguard.cli.output import EXIT_BROKEN_PIPE, silence_stdout
 from gooseguard.core.errors import GooseguardError
 
@@ -89,6 +89,7 @@ def create_app(
     export.register(app, export_checkpoint)
     evaluate.register(app, load)
     info.register(app, load)
+    serve.register(app, load)
     return app
 
 

@@ -27,13 +27,14 @@ class _Override:
     parsed: Any
 
 
-def read_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
-    """Read a recipe and apply `key.sub=value` overrides.
+def read_config(kind: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
+    """Read a recipe, without a path an empty one, and apply `key.sub=value` overrides.
 
     Raises:
         ConfigError: no such file, not TOML, an unknown or missing key, a value of the wrong type.
     """
-    return build_config(kind, read_table(path, overrides), f"recipe {path.name}")
+    where = "the defaults" if path is None else f"recipe {path.name}"
+    return build_config(kind, read_table(path, overrides), where)
 
 
 def read_recipe(kinds: Mapping[str, type[T]], default: str, path: Path, overrides: Sequence[str] = ()) -> T:
@@ -53,12 +54,19 @@ def read_recipe(kinds: Mapping[str, type[T]], default: str, path: Path, override
     return build_config(kinds[kind], table, f"recipe {path.name}")
 
 
-def read_table(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a recipe's table, overrides applied but not yet converted.
+def read_table(path: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a recipe's table, overrides applied but not yet converted; without a path an empty one.
 
     Raises:
         ConfigError: no such file, not TOML, or an override that is none.
     """
+    table = {} if path is None else _read_file(path)
+    for override in overrides:
+        _apply(table, override)
+    return table
+
+
+def _read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -66,12 +74,9 @@ def read_table(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
             f"recipe {path}: cannot be read ({type(error).__name__}); expected a TOML file"
         ) from None
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {path}: not valid TOML: {error}") from None
-    for override in overrides:
-        _apply(table, override)
-    return table
 
 
 def _apply(table: dict[str, Any], override: str) -> None:

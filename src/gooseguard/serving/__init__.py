@@ -1,0 +1,1 @@
+"""The HTTP server: wire formats, the scheduler, streaming sessions, and the page."""

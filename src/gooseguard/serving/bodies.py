@@ -1,0 +1,115 @@
+"""Bytes from outside to checked values: size, time, UTF-8, JSON, types. Knows no API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect
+
+from gooseguard.serving.problem import Kind, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+    from gooseguard.serving.config import LimitsConfig
+
+T = TypeVar("T")
+
+
+async def read_body(request: Request, limits: LimitsConfig) -> bytes:
+    """Read a body that is neither too large nor too slow.
+
+    Raises:
+        Problem: TOO_LARGE or TOO_SLOW; INVALID where the client hung up.
+    """
+    too_large = Problem(
+        Kind.TOO_LARGE,
+        f"the body is larger than {limits.body_bytes} bytes; send fewer or shorter texts at once",
+    )
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limits.body_bytes:
+        raise too_large
+    chunks: list[bytes] = []
+    n_bytes = 0
+    try:
+        async with asyncio.timeout(limits.body_s):
+            async for chunk in request.stream():
+                n_bytes += len(chunk)
+                if n_bytes > limits.body_bytes:
+                    raise too_large
+                chunks.append(chunk)
+    except TimeoutError:
+        raise Problem(
+            Kind.TOO_SLOW, f"the body did not arrive within {limits.body_s:g} s; send it again, or less of it"
+        ) from None
+    except ClientDisconnect:
+        raise Problem(Kind.INVALID, "the client closed the connection before the body was whole") from None
+    return b"".join(chunks)
+
+
+def parse_json(body: bytes) -> Any:  # noqa: ANN401  (JSON is of any type until it is converted)
+    """Give what a JSON body says.
+
+    Raises:
+        Problem: INVALID: not UTF-8, not JSON, a key twice, NaN or infinity, nested too deeply, or a
+            lone surrogate.
+    """
+    try:
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        if b"\\u" in body:
+            # Escapes can spell half a surrogate pair, which nothing can encode.
+            msgspec.json.encode(value)
+    except UnicodeDecodeError as error:
+        raise Problem(
+            Kind.INVALID, f"the body is not UTF-8 at byte {error.start}; expected JSON in UTF-8"
+        ) from None
+    except UnicodeEncodeError:
+        raise Problem(
+            Kind.INVALID, "the body has a lone surrogate in a \\u escape; expected valid Unicode"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise Problem(
+            Kind.INVALID, f"the body is no JSON: {error.msg}, line {error.lineno} column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise Problem(Kind.INVALID, "the body is nested too deeply; expected a few levels") from None
+    except ValueError:
+        # An integer of thousands of digits.
+        raise Problem(Kind.INVALID, "the body has a number that is too long") from None
+    return value
+
+
+def convert(value: Any, kind: type[T]) -> T:  # noqa: ANN401  (as above)
+    """Give a JSON value as a `kind`, without coercion.
+
+    Raises:
+        Problem: INVALID, with the path of the field in `param`.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$")
+        raise Problem(
+            Kind.INVALID,
+            f"{message}{f' at {place[:-1].lstrip(chr(46))}' if place else ''}",
+            param=place[:-1].lstrip(".") or None,
+        ) from None
+    except RecursionError:
+        raise Problem(Kind.INVALID, "the body is nested too deeply; expected a few levels") from None
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        # Which value counts differs between programs, so that one could check one and act on the other.
+        raise Problem(Kind.INVALID, "the body has a key twice in one object; expected each key once")
+    return table
+
+
+def _refuse_constant(name: str) -> None:
+    raise Problem(Kind.INVALID, f"the body has {name}, which is no JSON; expected a number")

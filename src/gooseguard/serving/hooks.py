@@ -1,0 +1,205 @@
+"""What an operator plugs into the server: keys, limits, the verdict log, observers; and safe defaults.
+
+Each is a small protocol. The server calls them in this order for a request: `Keys.authenticate`,
+`Limits.admit`, then it scores, then `VerdictLog.append`, then it answers, then `Observer.answered`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gooseguard.serving.problem import Kind, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.routing import BaseRoute
+
+    from gooseguard.core.content import Content
+    from gooseguard.core.scorer import ScoreError
+    from gooseguard.core.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Who asks."""
+
+    id: str
+    """Public name of the key: goes into logs, metrics and the scheduler's queues. Never the secret."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """The key's own limits, where they differ from the server's; read by `Limits` only."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One judged item, as the verdict log gets it."""
+
+    request: str
+    """Id of the request."""
+    place: int
+    """Place of the item in the request."""
+    api: str
+    """"openai", "perspective", "score", "stream" or "suggest"."""
+    key: str
+    """`Key.id`."""
+    content: Content
+    """What was judged; stored only if the operator asks and `may_store`."""
+    outcome: Verdict | ScoreError
+    """What came out."""
+    model: str
+    """"name@digest"."""
+    policy: str
+    """"id@version"."""
+    id: str = ""
+    """The client's id of the item."""
+    author: str = ""
+    """The client's id of whoever wrote it, for deletion by author."""
+    community: str = ""
+    """The client's community."""
+    may_store: bool = True
+    """False where the client forbade storing the content."""
+    suggested: Mapping[str, float] = field(default_factory=dict)
+    """Category to the score that the client suggests, for later training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answered request, for logs and metrics; holds no content."""
+
+    request: str
+    """Id of the request, as in the answer's header."""
+    api: str
+    """"openai", "perspective", "score", "stream", "other"."""
+    path: str
+    """The route, such as "/v1/moderations"; not what the client typed."""
+    status: int
+    """HTTP status."""
+    problem: str
+    """Name of the `Kind`, or ""."""
+    key: str
+    """`Key.id`, or ""."""
+    n_items: int
+    """Contents scored."""
+    n_bytes: int
+    """Bytes of the body."""
+    model: str
+    """"name@digest"."""
+    policy: str
+    """"id@version"."""
+    stages: Mapping[str, float]
+    """Seconds spent: "read", "queue", "score", "log", "total"."""
+
+
+class Keys(Protocol):
+    """Who may ask."""
+
+    def authenticate(self, secret: str | None, client: str) -> Key:
+        """Give the key of a secret.
+
+        Args:
+            secret: what the client sent as its API key, if anything.
+            client: IP address of the client.
+
+        Raises:
+            Problem: NO_KEY or FORBIDDEN; the message names no part of the secret.
+        """
+
+
+class Limits(Protocol):
+    """How much a key may ask."""
+
+    def admit(self, key: Key, n_items: int, n_bytes: int) -> Mapping[str, str]:
+        """Count a request, or refuse it; gives headers that say what is left.
+
+        Raises:
+            Problem: RATE_LIMITED, with `retry_after_s`.
+        """
+
+
+class VerdictLog(Protocol):
+    """Remembers what was decided."""
+
+    async def append(self, entries: Sequence[LogEntry]) -> None:
+        """Store entries; they are on disk when this returns, and the answer goes out only then.
+
+        Raises:
+            Problem: LOG; the request gets an error instead of an answer that nobody can account for.
+        """
+
+    async def close(self) -> None:
+        """Write what is left and close."""
+
+
+class Observer(Protocol):
+    """Sees what happens: metrics and logs. Must not raise, and must be quick."""
+
+    def answered(self, record: Answered) -> None:
+        """See an answered request."""
+
+    def judged(self, outcome: Verdict | ScoreError, policy: str) -> None:
+        """See one judged item."""
+
+    def queued(self, n_items: int, n_bytes: int) -> None:
+        """See how much waits now."""
+
+    def deployed(self, model: str, policy: str) -> None:
+        """See which model and policy answer from now on."""
+
+
+class LoopbackOnly:
+    """`Keys` without any key: this machine may ask, others may not."""
+
+    def authenticate(self, secret: str | None, client: str) -> Key:
+        """Let this machine in, whatever secret it sends: clients insist on sending one."""
+        try:
+            is_local = not client or ipaddress.ip_address(client).is_loopback
+        except ValueError:
+            # A Unix socket has no address.
+            is_local = True
+        if not is_local:
+            raise Problem(
+                Kind.FORBIDDEN,
+                "this server has no API keys and answers its own machine only; "
+                "create one with: gooseguard keys create",
+            )
+        return Key("local")
+
+
+class Unlimited:
+    """`Limits` that refuse nothing."""
+
+    def admit(self, key: Key, n_items: int, n_bytes: int) -> Mapping[str, str]:
+        """Let it pass."""
+        return {}
+
+
+class NoLog:
+    """`VerdictLog` that keeps nothing."""
+
+    async def append(self, entries: Sequence[LogEntry]) -> None:
+        """Forget verdicts; refuse suggestions, since keeping them is what the client asks for."""
+        if any(entry.suggested for entry in entries):
+            raise Problem(Kind.LOG, "this server keeps no suggestions; its operator can turn the log on")
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """All of them together."""
+
+    keys: Keys = field(default_factory=LoopbackOnly)
+    """Who may ask."""
+    limits: Limits = field(default_factory=Unlimited)
+    """How much."""
+    log: VerdictLog = field(default_factory=NoLog)
+    """What is remembered."""
+    observers: tuple[Observer, ...] = ()
+    """Who watches."""
+    routes: tuple[BaseRoute, ...] = ()
+    """Further pages, such as `/` and `/metrics`."""
+    state: Mapping[str, Any] = field(default_factory=dict)
+    """What those pages want to find in `request.app.state`."""

@@ -1,0 +1,212 @@
+"""The server as a process: sockets, signals, uvicorn; nothing of what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gooseguard.core.errors import ConfigError, GooseguardError
+from gooseguard.serving.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from starlette.applications import Starlette
+
+    from gooseguard.core.scorer import Scorer
+    from gooseguard.serving.calls import Service
+    from gooseguard.serving.config import ServeConfig
+    from gooseguard.serving.hooks import Hooks
+
+MAX_FILES = 65536
+"""Open files to ask the system for; each connection is one."""
+
+SWITCH_S = 0.0005
+"""How long a thread may keep the interpreter while others wait: the event loop must not wait for scoring."""
+
+BACKLOG = 4096
+"""Connections that the system keeps until they are accepted."""
+
+
+def run(
+    read: Callable[[], tuple[ServeConfig, Scorer]],
+    make_hooks: Callable[[ServeConfig], Hooks],
+    n_workers: int,
+    notices: TextIO,
+) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP loads config and model anew.
+
+    Args:
+        read: gives config and scorer, at the start and for each SIGHUP.
+        make_hooks: gives keys, limits, log and observers.
+        n_workers: batches scored at once, where the config leaves it open.
+        notices: where start and reloads are told.
+
+    Raises:
+        ConfigError: the address is taken, or not ours.
+        GooseguardError: config, model or policy is wrong.
+    """
+    config, scorer = read()
+    listener = _listen(config)
+    app = create_app(config, scorer, make_hooks(config), reload=read, n_workers=n_workers)
+    _raise_file_limit()
+    sys.setswitchinterval(SWITCH_S)
+    # What was loaded so far lives as long as the process.
+    gc.collect()
+    gc.freeze()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(app, config, listener, notices))
+
+
+async def _serve(app: Starlette, config: ServeConfig, listener: socket.socket, notices: TextIO) -> None:
+    settings = uvicorn.Config(
+        app,
+        host=config.host,
+        port=config.port,
+        http=protocol_with_timeout(config.limits.header_s),
+        ws="websockets-sansio",
+        # Compression keeps hundreds of kilobytes a connection; pieces of text are short.
+        ws_per_message_deflate=False,
+        ws_max_size=config.limits.body_bytes,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=int(config.limits.keep_alive_s),
+        timeout_graceful_shutdown=int(config.drain_s),
+    )
+    server = _Server(settings)
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            await app.state.swap()
+        except GooseguardError as error:
+            print(f"error: not reloaded: {error}", file=notices, flush=True)
+        else:
+            name = app.state.service.deployment.scorer.name
+            print(f"reloaded: {name}", file=notices, flush=True)
+
+    def on_hangup() -> None:
+        task = loop.create_task(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    server.on_ready = lambda: _greet(app, listener, notices)
+    server.on_stop = lambda: _stop_admitting(app)
+    await server.serve([listener])
+
+
+def _listen(config: ServeConfig) -> socket.socket:
+    """Open the socket here, since uvicorn ends the process where it cannot."""
+    try:
+        family = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((config.host, config.port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no port from 0 to 65535"
+        raise ConfigError(
+            f"cannot listen on {config.host}:{config.port} ({reason}); try --set host=… or --set port=…"
+        ) from None
+    listener.setblocking(False)  # noqa: FBT003  (the only form it has)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready and when it is told to stop."""
+
+    on_ready: Callable[[], None]
+    on_stop: Callable[[], None]
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; a second Ctrl-C does not wait. Being told to is no failure, so no signal is raised again."""
+        self.on_stop()
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+
+def protocol_with_timeout(header_s: float) -> type[HttpToolsProtocol]:
+    """Give uvicorn's HTTP protocol, with connections closed that send no whole request head in time.
+
+    uvicorn closes connections that idle after an answer, and none before their first request.
+    """
+
+    class Protocol(HttpToolsProtocol):
+        _head_timer: asyncio.TimerHandle | None = None
+
+        # Narrower than asyncio's, as uvicorn has it.
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._head_timer = self.loop.call_later(header_s, transport.close)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            if self._head_timer is None:
+                # A further request on the connection.
+                self._head_timer = self.loop.call_later(header_s, self.transport.close)
+
+        def on_headers_complete(self) -> None:
+            self._stop_timer()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def _stop_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+    return Protocol
+
+
+def _greet(app: Starlette, listener: socket.socket, notices: TextIO) -> None:
+    service: Service = app.state.service
+    host, port = listener.getsockname()[:2]
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    deployment = service.deployment
+    lines = [
+        f"gooseguard serves http://{where}",
+        f"model {deployment.scorer.name}, policy {deployment.policy.name}",
+    ]
+    unscored = sorted(deployment.openai.rules.keys() - deployment.openai.scored(deployment.scorer.categories))
+    if unscored:
+        lines.append(f"OpenAI categories that this model cannot score, always 0: {', '.join(unscored)}")
+    absent = sorted(
+        deployment.perspective.rules.keys() - deployment.perspective.scored(deployment.scorer.categories)
+    )
+    if absent:
+        lines.append(f"Perspective attributes that this model cannot score, refused: {', '.join(absent)}")
+    print("\n".join(lines), file=notices, flush=True)
+
+
+def _stop_admitting(app: Starlette) -> None:
+    service: Service = app.state.service
+    service.is_ready = False
+
+
+def _raise_file_limit() -> None:
+    """Take as many open files as the system gives, `MAX_FILES` at most."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

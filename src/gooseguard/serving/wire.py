@@ -1,0 +1,79 @@
+"""Packaged rules: a name on somebody's wire format from the categories that a model scores.
+
+A rule lists alternatives, each a list of categories: the wire's score is the largest over the alternatives of
+the smallest within one. An alternative with a category that has no score does not count; a rule without any
+that counts gives no score.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from gooseguard.core.errors import ConfigError
+from gooseguard.core.taxonomy import load_taxonomy, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+Rule = tuple[tuple[str, ...], ...]
+"""Alternatives, each of which needs all its categories."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The names of one wire format, in its order."""
+
+    rules: Mapping[str, Rule]
+    """Wire name to rule."""
+
+    def scored(self, categories: AbstractSet[str]) -> dict[str, Rule]:
+        """Give, for each wire name that a model of `categories` can score, the alternatives that count."""
+        usable = {
+            name: tuple(alternative for alternative in rule if set(alternative) <= categories)
+            for name, rule in self.rules.items()
+        }
+        return {name: rule for name, rule in usable.items() if rule}
+
+
+def apply_rule(rule: Rule, scores: Mapping[str, float | None]) -> tuple[float, tuple[str, ...]] | None:
+    """Give the score of a rule and the alternative it came from; None where no alternative has scores.
+
+    >>> apply_rule((("hate/threatening",), ("hate", "threat")), {"hate": 0.9, "threat": 0.4})
+    (0.4, ('hate', 'threat'))
+    """
+    best: tuple[float, tuple[str, ...]] | None = None
+    for alternative in rule:
+        values = [scores.get(category) for category in alternative]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values) and (best is None or min(known) > best[0]):
+            best = (min(known), alternative)
+    return best
+
+
+def is_flagged(rule: Rule, flagged: Mapping[str, bool]) -> bool:
+    """Tell whether all categories of any alternative are flagged."""
+    return any(all(flagged.get(category, False) for category in alternative) for alternative in rule)
+
+
+def load_rules(wire: str) -> Rules:
+    """Read `wire/<wire>.toml`.
+
+    Raises:
+        ConfigError: the file names a category that is not in the taxonomy.
+    """
+    text = resources.files("gooseguard.wire").joinpath(f"{wire}.toml").read_text("utf-8")
+    taxonomy = load_taxonomy()
+    rules: dict[str, Rule] = {}
+    for name, alternatives in tomllib.loads(text)["rules"].items():
+        for category in (category for alternative in alternatives for category in alternative):
+            if category not in taxonomy:
+                raise ConfigError(
+                    f"wire {wire}: rule {name!r} names category {category!r}; "
+                    f"expected one of {', '.join(taxonomy)}{nearest(category, taxonomy)}"
+                )
+        rules[name] = tuple(tuple(alternative) for alternative in alternatives)
+    return Rules(rules)

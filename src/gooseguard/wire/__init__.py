@@ -1,0 +1,1 @@
+"""Packaged TOML: how the categories appear on other people's wire formats."""

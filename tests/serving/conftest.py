@@ -1,0 +1,140 @@
+"""What the server's tests share: a scorer whose answers are known beforehand, and the application around it.
+
+A text with "moron" scores 0.97 for toxicity and 0.75 for insult, one with "kill" 0.6 for threat, another 0.02
+for all; hate is always None. "<unscored>" gives a ScoreError, "<crash>" is a bug, "<slow>" takes 0.5 s.
+"""
+
+import subprocess
+import sys
+import time
+from types import ModuleType
+
+import pytest
+from starlette.testclient import TestClient
+
+from gooseguard.core.content import Modality
+from gooseguard.core.scorer import ScoreError, Scores
+from gooseguard.serving.app import create_app
+from gooseguard.serving.config import ServeConfig
+
+POLICY = """
+id = "mine"
+version = "1"
+[thresholds]
+toxicity = {review = 0.5, block = 0.9}
+insult = {review = 0.5, block = 0.9}
+threat = {review = 0.5, block = 0.9}
+"""
+
+
+class FakeScorer:
+    categories = frozenset({"toxicity", "insult", "threat", "hate"})
+    modalities = frozenset({Modality.TEXT})
+    languages = frozenset({"en", "de"})
+
+    def __init__(self, name="fake@0123456789ab"):
+        self.name = name
+        self.batches = []
+
+    def score(self, contents):
+        self.batches.append([content.parts[0].text for content in contents])
+        return [self._score(content) for content in contents]
+
+    def _score(self, content):
+        if any(part.modality is not Modality.TEXT for part in content.parts):
+            return ScoreError("ContentError", "part 0 is image; fake reads text only")
+        text = "\n".join(part.text for part in content.parts)
+        if "<unscored>" in text or not text.strip():
+            return ScoreError("ContentError", "part 0 cannot be judged")
+        if "<crash>" in text:
+            raise KeyError(text)
+        if "<slow>" in text:
+            time.sleep(0.5)
+        values = {"toxicity": 0.02, "insult": 0.02, "threat": 0.02, "hate": None}
+        if "moron" in text:
+            values |= {"toxicity": 0.97, "insult": 0.75}
+        if "kill" in text:
+            values |= {"threat": 0.6}
+        return Scores(values, self.name, applied=dict.fromkeys(values, frozenset({Modality.TEXT})))
+
+
+_fakes = ModuleType("serving_fakes")
+_fakes.FakeScorer = FakeScorer
+sys.modules["serving_fakes"] = _fakes
+
+
+@pytest.fixture
+def scorer():
+    return FakeScorer()
+
+
+@pytest.fixture
+def policy_path(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(POLICY, "utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def make_client(scorer, policy_path):
+    """Start the application in this process, with changes to its config; gives a client on this machine."""
+    clients = []
+
+    def make(hooks=None, *, client=("127.0.0.1", 50000), reload=None, **changes):
+        app = create_app(ServeConfig(policy=policy_path, **changes), scorer, hooks, reload=reload)
+        http = TestClient(app, client=client, raise_server_exceptions=False)
+        clients.append(http)
+        return http.__enter__()
+
+    yield make
+    for http in clients:
+        http.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(make_client):
+    return make_client()
+
+
+class LiveServer:
+    """`gooseguard serve` as a process of its own, with the packaged model."""
+
+    def __init__(self, *settings, config=None):
+        command = [sys.executable, "-m", "gooseguard", "serve", *([str(config)] if config else [])]
+        for setting in ("port=0", *settings):
+            command += ["--set", setting]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.lines = []
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            if " serves http" in line:
+                break
+        assert self.lines, "the server ended without a word"
+        assert " serves http" in self.lines[-1], self.lines
+        self.url = self.lines[-1].split()[-1]
+        self.port = int(self.url.rpartition(":")[2])
+
+    def wait_for(self, words):
+        """Read what it says until a line has `words`."""
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            if words in line:
+                return line
+        raise AssertionError(self.lines)
+
+    def stop(self):
+        """Tell it to stop; gives the exit status."""
+        self.process.terminate()
+        status = self.process.wait(30)
+        self.process.stderr.close()
+        return status
+
+
+sys.modules["serving_fakes"].LiveServer = LiveServer
+
+
+@pytest.fixture(scope="session")
+def live_server():
+    server = LiveServer()
+    yield server
+    server.stop()

@@ -1,0 +1,62 @@
+"""The application: health, unknown paths, swap, stop."""
+
+import asyncio
+
+import pytest
+from serving_fakes import FakeScorer
+from starlette.routing import Route
+
+from gooseguard.core.errors import ConfigError, PolicyError
+from gooseguard.serving.calls import json_response
+from gooseguard.serving.config import ServeConfig
+from gooseguard.serving.hooks import Hooks
+
+
+def test_health_and_readiness(client):
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"ready": True, "model": "fake@0123456789ab", "policy": "mine@1"}
+    client.app.state.service.is_ready = False
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/healthz").status_code == 200
+
+
+def test_unknown_paths_and_methods_are_json_errors(client):
+    response = client.get("/v1/nothing")
+    assert (response.status_code, response.json()["error"]["type"]) == (404, "NOT_FOUND")
+    response = client.get("/v1/score")
+    assert (response.status_code, response.json()["error"]["type"]) == (405, "WRONG_METHOD")
+    assert response.headers["allow"] == "POST"
+
+
+def test_pages_of_the_operator_find_their_state(make_client):
+    async def page(request):
+        return json_response({"seen": request.app.state.thing})
+
+    client = make_client(Hooks(routes=(Route("/page", page),), state={"thing": 7}))
+    assert client.get("/page").json() == {"seen": 7}
+
+
+def test_a_second_model_is_swapped_in(make_client, policy_path):
+    made = []
+
+    def reload():
+        made.append(1)
+        return ServeConfig(policy=policy_path), FakeScorer("new@fedcba987654")
+
+    client = make_client(reload=reload)
+    assert client.post("/v1/score", json={"items": []}).json()["model"] == "fake@0123456789ab"
+    client.portal.call(client.app.state.swap)
+    assert client.post("/v1/score", json={"items": []}).json()["model"] == "new@fedcba987654"
+    assert made == [1]
+
+
+def test_a_swap_that_fails_leaves_the_old_one(make_client, scorer):
+    client = make_client(reload=lambda: (ServeConfig(policy="no-such-policy"), scorer))
+    with pytest.raises(PolicyError, match="no-such-policy"):
+        client.portal.call(client.app.state.swap)
+    assert client.get("/readyz").json()["policy"] == "mine@1"
+
+
+def test_without_a_way_to_reload_it_says_so(client):
+    with pytest.raises(ConfigError, match="without a way"):
+        asyncio.run(client.app.state.swap())

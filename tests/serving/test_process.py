@@ -1,0 +1,86 @@
+"""The server as a process: start, drain, reload, slow and idle connections."""
+
+import json
+import signal
+import socket
+import threading
+import time
+import urllib.request
+
+import pytest
+from serving_fakes import LiveServer
+
+
+def post(server, path, body):
+    request = urllib.request.Request(
+        server.url + path, json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return response.status, json.load(response)
+
+
+def test_it_starts_reloads_and_answers_what_is_under_way_before_it_stops(tmp_path):
+    config = tmp_path / "serve.toml"
+    config.write_text('policy = "default"\n[limits]\nheader_s = 0.5\nbody_s = 1.0\n', "utf-8")
+    server = LiveServer(config=config)
+    try:
+        server.wait_for("policy default@")
+        server.wait_for("OpenAI categories that this model cannot score")
+        _check_idle_connection_is_closed(server)
+        _check_slow_body(server)
+        config.write_text('policy = "strict"\n', "utf-8")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("reloaded")
+        assert post(server, "/v1/score", {"items": [{"text": "hello"}]})[1]["policy"].startswith("strict@")
+        config.write_text('policy = "absent"\n', "utf-8")
+        server.process.send_signal(signal.SIGHUP)
+        assert "absent" in server.wait_for("error: not reloaded")
+        _check_drain(server)
+    finally:
+        status = server.stop()
+    assert status == 0
+
+
+def _check_idle_connection_is_closed(server):
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.settimeout(5)
+        connection.sendall(b"POST /v1/score HT")
+        begin = time.monotonic()
+        assert connection.recv(100) == b""
+        assert time.monotonic() - begin < 3
+
+
+def _check_slow_body(server):
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.settimeout(5)
+        connection.sendall(b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+def _check_drain(server):
+    """Hand it seconds of work, tell it to stop in the middle, and get every answer."""
+    answers = []
+    items = [{"text": f"sentence number {i} of a long request. " * 5} for i in range(300)]
+    thread = threading.Thread(target=lambda: answers.append(post(server, "/v1/score", {"items": items})))
+    thread.start()
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    thread.join(30)
+    ((status, body),) = answers
+    assert status == 200
+    assert len(body["results"]) == 300
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+
+
+def test_a_port_that_is_taken_is_a_plain_error(live_server):
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "gooseguard", "serve", "--set", f"port={live_server.port}"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("error: ") == 1
+    assert f"cannot listen on 127.0.0.1:{live_server.port}" in done.stderr
