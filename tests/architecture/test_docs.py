@@ -70,6 +70,23 @@ def test_every_metric_of_a_report_is_described(texts):
     assert [name for name in names if f"`{name}`" not in texts.get("docs/eval.md", "")] == []
 
 
+def test_every_metric_of_a_server_is_described(texts):
+    from gooseguard.serving.metrics import Metrics
+    from gooseguard.serving.verdict_log import LogCounts
+
+    families = Metrics(LogCounts).registry.collect()
+    names = {
+        # Prometheus adds _total to counters; process_… are its own.
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in families
+        if not family.name.startswith("process_")
+    }
+    assert len(names) > 10
+    assert sorted(names) == sorted(
+        set(re.findall(r"^\| `(gooseguard_\w+)`", texts["docs/metrics.md"], re.MULTILINE))
+    )
+
+
 def test_changelog_has_a_place_for_what_is_not_released(texts):
     changelog = texts["CHANGELOG.md"]
     assert re.search(r"^## \[Unreleased\]$", changelog, re.MULTILINE)

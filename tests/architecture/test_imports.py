@@ -21,6 +21,10 @@ EXTRAS = (
     "uvloop",
     "httptools",
     "websockets",
+    "sqlalchemy",
+    "alembic",
+    "prometheus_client",
+    "psycopg",
 )
 """What the base install does not have."""
 

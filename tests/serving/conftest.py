@@ -4,9 +4,14 @@ A text with "moron" scores 0.97 for toxicity and 0.75 for insult, one with "kill
 for all; hate is always None. "<unscored>" gives a ScoreError, "<crash>" is a bug, "<slow>" takes 0.5 s.
 """
 
+import importlib.util
+import os
+import pwd
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -103,7 +108,10 @@ class LiveServer:
         command = [sys.executable, "-m", "gooseguard", "serve", *([str(config)] if config else [])]
         for setting in ("port=0", *settings):
             command += ["--set", setting]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        # Not the database of whoever runs the tests.
+        self._state = tempfile.TemporaryDirectory(prefix="gooseguard-")
+        environment = {"GOOSEGUARD_DATABASE": f"{self._state.name}/gooseguard.db"} | os.environ
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         self.lines = []
         for line in self.process.stderr:
             self.lines.append(line.rstrip("\n"))
@@ -127,6 +135,7 @@ class LiveServer:
         self.process.terminate()
         status = self.process.wait(30)
         self.process.stderr.close()
+        self._state.cleanup()
         return status
 
 
@@ -138,3 +147,45 @@ def live_server():
     server = LiveServer()
     yield server
     server.stop()
+
+
+# Tests are no package: modules that are no tests are made importable under their names.
+for _name in ("log_entries", "postgres_server"):
+    _spec = importlib.util.spec_from_file_location(_name, Path(__file__).with_name(f"{_name}.py"))
+    sys.modules[_name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_name])
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    if sys.modules["postgres_server"].find_program("initdb") is None:
+        pytest.skip("no PostgreSQL here: apt-get install postgresql")
+    if os.getuid() == 0:
+        try:
+            pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    with tempfile.TemporaryDirectory(prefix="gooseguard-pg-") as folder:
+        server = sys.modules["postgres_server"].Postgres(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop("immediate")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database_url(request, tmp_path):
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/gooseguard.db"
+    return request.getfixturevalue("postgres").new_database("test")
+
+
+@pytest.fixture
+def engine(database_url):
+    from gooseguard.serving.database import open_database
+
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gooseguard.cli import distill, evaluate, export, info, merge, score, serve, train
+from gooseguard.cli import distill, evaluate, export, info, keys, log, merge, score, serve, train
 from gooseguard.cli.output import EXIT_BROKEN_PIPE, silence_stdout
 from gooseguard.core.errors import GooseguardError
 
@@ -90,6 +90,8 @@ def create_app(
     evaluate.register(app, load)
     info.register(app, load)
     serve.register(app, load)
+    keys.register(app)
+    log.register(app)
     return app
 
 

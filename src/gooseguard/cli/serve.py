@@ -16,6 +16,7 @@ from gooseguard.core.errors import ConfigError
 if TYPE_CHECKING:
     from gooseguard.core.scorer import Scorer
     from gooseguard.serving.config import ServeConfig
+    from gooseguard.serving.hooks import Hooks
 
 HELP = """Serve OpenAI's moderation API, Perspective's, and our own over HTTP.
 
@@ -63,14 +64,20 @@ def _serve(path: Path | None, settings: tuple[str, ...], load: LoadScorer) -> No
             f"serve needs the package {error.name}; install it with: pip install 'gooseguard[serve]'"
         ) from None
     from gooseguard import backends  # noqa: PLC0415
-    from gooseguard.serving.hooks import Hooks  # noqa: PLC0415
+    from gooseguard.cli.database_path import find_database  # noqa: PLC0415
+    from gooseguard.serving.logs import configure_logging  # noqa: PLC0415
+    from gooseguard.serving.operation import make_hooks  # noqa: PLC0415
 
     def read() -> tuple[ServeConfig, Scorer]:
         config = read_serve_config(path, settings)
         # One worker of the scheduler scores one batch, on one thread.
         return config, load(config.model or None, threads=1, spans=False)
 
-    run(read, lambda _: Hooks(), backends.count_processors(), sys.stderr)
+    def operate(config: ServeConfig) -> Hooks:
+        configure_logging(config.logging, sys.stderr)
+        return make_hooks(config, find_database(None, config.database))
+
+    run(read, operate, backends.count_processors(), sys.stderr)
 
 
 def read_serve_config(path: Path | None, settings: tuple[str, ...] = ()) -> ServeConfig:

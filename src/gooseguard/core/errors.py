@@ -6,7 +6,8 @@
     ├── DataError       a source, a dataset or an input row is wrong
     ├── ArtefactError   a checkpoint, an engine file or a dataset is incomplete, altered or of a newer format
     ├── ContentError    one content cannot be judged; the contents beside it can
-    └── EngineError     the engine cannot run what it was asked to
+    ├── EngineError     the engine cannot run what it was asked to
+    └── StorageError    a server's database cannot be read or written
 
 A message says what was found, where, what was expected and what to do. It never repeats content.
 """
@@ -38,3 +39,12 @@ class ContentError(GooseguardError):
 
 class EngineError(GooseguardError):
     """The engine cannot run what it was asked to."""
+
+
+class StorageError(GooseguardError):
+    """A server's database cannot be read or written."""
+
+    def __init__(self, message: str, *, is_row_at_fault: bool = False) -> None:
+        """Say what could not be done, and whether the rows were to blame, so that others may be taken."""
+        super().__init__(message)
+        self.is_row_at_fault = is_row_at_fault

@@ -139,4 +139,5 @@ async def _readyz(request: Request) -> Response:
     """Say whether new requests are welcome."""
     service: Service = request.app.state.service
     facts = {"model": service.deployment.scorer.name, "policy": service.deployment.policy.name}
-    return json_response({"ready": service.is_ready, **facts}, 200 if service.is_ready else 503)
+    is_ready = service.is_ready and service.hooks.is_healthy()
+    return json_response({"ready": is_ready, **facts}, 200 if is_ready else 503)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+
+from gooseguard.core.errors import ConfigError
+
+
+def _check_word(table: str, name: str, found: str, known: tuple[str, ...]) -> None:
+    if found not in known:
+        raise ConfigError(f"{table}: {name} is {found!r}, expected one of {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,105 @@ class SessionsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimits:
+    """How much a minute; `None` for no limit. A server's table `[rates]`, and each key's own."""
+
+    requests_per_minute: int | None = None
+    """Requests."""
+    items_per_minute: int | None = None
+    """Contents."""
+    bytes_per_minute: int | None = None
+    """Bytes of bodies."""
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if value is not None and value < 1:
+                raise ConfigError(f"rates: {limit.name} is {value}, expected at least 1")
+
+    def as_mapping(self) -> dict[str, int]:
+        """Give the limits that are set, by name."""
+        values = {limit.name: getattr(self, limit.name) for limit in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class OnFailure(StrEnum):
+    """What becomes of a request whose rows cannot be written."""
+
+    REFUSE = "refuse"
+    ANSWER = "answer"
+
+
+class Survives(StrEnum):
+    """What committed rows survive."""
+
+    KILL = "kill"
+    POWER_CUT = "power-cut"
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is logged, and how surely: the table `[log]` of a server's configuration."""
+
+    enabled: bool = True
+    """Whether verdicts are kept at all."""
+    content: bool = False
+    """Whether contents are kept beside their digests."""
+    wait: bool = True
+    """Whether an answer leaves only after its rows are committed; else when they are in the queue."""
+    survives: str = "kill"
+    """What committed rows of SQLite survive: "kill", the end of the process at any moment, or "power-cut",
+    which waits for the disk itself. PostgreSQL's own configuration says it of PostgreSQL."""
+    on_failure: str = "refuse"
+    """"refuse": no row, no answer. "answer": answer all the same, count the row as lost and log it."""
+    keep_days: int = 30
+    """Verdicts older than this are deleted; 0 keeps them."""
+    keep_suggestions_days: int = 0
+    """Suggestions older than this are deleted; 0 keeps them."""
+    queue_rows: int = 10_000
+    """Rows that may wait for the database; beyond, it cannot keep up and `on_failure` decides."""
+    batch_rows: int = 500
+    """Rows of one commit at most."""
+
+    def __post_init__(self) -> None:
+        _check_word("log", "on_failure", self.on_failure, tuple(OnFailure))
+        _check_word("log", "survives", self.survives, tuple(Survives))
+        for name, least in (
+            ("keep_days", 0),
+            ("keep_suggestions_days", 0),
+            ("queue_rows", 1),
+            ("batch_rows", 1),
+        ):
+            if getattr(self, name) < least:
+                raise ConfigError(f"log: {name} is {getattr(self, name)}, expected at least {least}")
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class LineFormat(StrEnum):
+    """How a line of the server's own log looks."""
+
+    AUTO = "auto"
+    JSON = "json"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingConfig:
+    """The server's own log, on standard error: the table `[logging]`."""
+
+    level: str = "info"
+    """The least level that is told: debug, info, warning or error."""
+    format: str = "auto"
+    """"json", "text", or "auto": text on a terminal and JSON elsewhere."""
+
+    def __post_init__(self) -> None:
+        _check_word("logging", "level", self.level, LOG_LEVELS)
+        _check_word("logging", "format", self.format, tuple(LineFormat))
+
+
+@dataclass(frozen=True, slots=True)
 class ServeConfig:
     """Everything `gooseguard serve` reads from its TOML file."""
 
@@ -79,3 +186,14 @@ class ServeConfig:
     """What one request may hold."""
     sessions: SessionsConfig = field(default_factory=SessionsConfig)
     """Streaming sessions."""
+    database: str = ""
+    """SQLite file or PostgreSQL URL of keys and verdict log; "" is the user's own SQLite file. The variable
+    GOOSEGUARD_DATABASE goes first: a URL with a password belongs in no file."""
+    log: LogConfig = field(default_factory=LogConfig)
+    """What is kept of verdicts."""
+    rates: RateLimits = field(default_factory=RateLimits)
+    """What a key may ask in a minute, where it has no limits of its own."""
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    """The server's own log."""
+    page: bool = True
+    """Whether `/` is a page to try texts on."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gooseguard.serving.problem import Kind, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.routing import BaseRoute
 
@@ -203,3 +203,5 @@ class Hooks:
     """Further pages, such as `/` and `/metrics`."""
     state: Mapping[str, Any] = field(default_factory=dict)
     """What those pages want to find in `request.app.state`."""
+    is_healthy: Callable[[], bool] = lambda: True
+    """Whether requests can be answered, as far as these know: `/readyz` asks."""

@@ -1,0 +1,122 @@
+"""The server's own log: one line an event, as JSON for machines or as text for a terminal; never content.
+
+What an exception says may quote what it failed on, and so may messages of libraries. An exception is
+therefore told by its class and the lines of code it passed, and records of other libraries by their logger
+and level alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from gooseguard.serving.config import LineFormat
+
+if TYPE_CHECKING:
+    from gooseguard.core.scorer import ScoreError
+    from gooseguard.core.verdict import Verdict
+    from gooseguard.serving.config import LoggingConfig
+    from gooseguard.serving.hooks import Answered
+
+logger = logging.getLogger(__name__)
+
+TRUSTED = ("gooseguard", "uvicorn")
+"""Loggers whose messages never hold content; of other ones only logger and level are told."""
+
+# What every record has: the rest came as `extra`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+def configure_logging(config: LoggingConfig, stream: TextIO) -> None:
+    """Send all logging of this process to one stream. Called once, by the program, never by an import."""
+    is_text = config.format == LineFormat.TEXT or (config.format == LineFormat.AUTO and stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    # What libraries say below a warning is of no use without its words.
+    root.setLevel(logging.WARNING)
+    for name in TRUSTED:
+        logging.getLogger(name).setLevel(config.level.upper())
+    # A handler that fails must not print the record it failed on.
+    logging.raiseExceptions = False
+
+
+def describe(record: logging.LogRecord) -> dict[str, Any]:
+    """Give what may be told of a record, in the order it is written."""
+    facts: dict[str, Any] = {
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+    }
+    if record.name.partition(".")[0] in TRUSTED:
+        facts["event"] = record.getMessage()
+        facts |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    else:
+        facts |= {"event": "message of a library", "logger": record.name}
+    if record.exc_info and record.exc_info[0] is not None:
+        kind, _, trace = record.exc_info
+        facts["exception"] = kind.__name__
+        facts["at"] = [
+            f"{Path(frame.filename).name}:{frame.lineno}:{frame.name}"
+            for frame in traceback.extract_tb(trace)
+        ]
+    return facts
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, in ASCII: a line feed in a value cannot begin a line of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line, without its end."""
+        return json.dumps(describe(record), separators=(",", ":"), default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """One line for people: time, level, event, then `name=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line, without its end."""
+        facts = describe(record)
+        moment = datetime.fromisoformat(facts.pop("time")).astimezone().strftime("%H:%M:%S")
+        level, event = facts.pop("level"), facts.pop("event")
+        rest = " ".join(f"{name}={json.dumps(value, default=str)}" for name, value in facts.items())
+        return f"{moment} {level:7} {json.dumps(event)[1:-1]}" + (f"  {rest}" if rest else "")
+
+
+class AccessLog:
+    """A `hooks.Observer` that tells of every answered request, by ids, sizes and times."""
+
+    def answered(self, record: Answered) -> None:
+        """Tell of a request; one that the server failed is an error."""
+        facts: dict[str, Any] = {
+            "request": record.request,
+            "api": record.api,
+            "path": record.path,
+            "status": record.status,
+            "problem": record.problem or None,
+            "key": record.key or None,
+            "items": record.n_items,
+            "bytes": record.n_bytes,
+            "model": record.model,
+            "policy": record.policy,
+            "ms": {name: round(seconds * 1000, 3) for name, seconds in record.stages.items()},
+        }
+        level = logging.ERROR if record.status >= 500 else logging.INFO
+        told = {name: value for name, value in facts.items() if value is not None}
+        logger.log(level, "request", extra=told)
+
+    def judged(self, outcome: Verdict | ScoreError, policy: str) -> None:
+        """Say nothing: verdicts are the verdict log's."""
+
+    def queued(self, n_items: int, n_bytes: int) -> None:
+        """Say nothing: queues are the metrics'."""
+
+    def deployed(self, model: str, policy: str) -> None:
+        """Tell what answers from now on."""
+        logger.info("deployed", extra={"model": model, "policy": policy})

@@ -1,0 +1,1 @@
+"""Alembic's scripts: each brings the database of a server from one schema to the next."""
