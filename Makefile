@@ -25,8 +25,9 @@ format:
 test:
 	$(PYTHON) -m pytest -n $(WORKERS)
 
+# One file on one worker: what starts a server or a database starts it once.
 test-slow:
-	$(PYTHON) -m pytest -m slow
+	$(PYTHON) -m pytest -m slow -n $(WORKERS) --dist loadfile
 
 # The C++ tests, three times: under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, as released.
 native-test:

@@ -189,3 +189,6 @@ def engine(database_url):
     engine = open_database(database_url)
     yield engine
     engine.dispose()
+
+
+_fakes.postgres = postgres
