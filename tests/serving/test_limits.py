@@ -43,7 +43,7 @@ def test_a_bucket_never_holds_more_than_a_minutes_worth(clock):
     limiter = RateLimiter(RateLimits(items_per_minute=10), clock=clock)
     clock.now += 3600
     limiter.admit(Key("a"), 10, 0)
-    assert refusal(limiter, Key("a"), 1).param == "items_per_minute"
+    assert "rate limit items_per_minute:" in refusal(limiter, Key("a"), 1).message
 
 
 def test_keys_do_not_share_and_their_own_limits_go_first(clock):
@@ -61,7 +61,7 @@ def test_a_refused_request_costs_nothing(clock):
     limiter = RateLimiter(RateLimits(requests_per_minute=5, items_per_minute=2), clock=clock)
     limiter.admit(Key("a"), 2, 0)
     for _ in range(10):
-        assert refusal(limiter, Key("a"), 1).param == "items_per_minute"
+        assert "rate limit items_per_minute:" in refusal(limiter, Key("a"), 1).message
     assert limiter.remaining(Key("a"))["requests_per_minute"].remaining == 4
 
 

@@ -128,10 +128,8 @@ class RateLimiter:
 def _refusal(limit: str, asked: int, per_minute: int, wait_s: float) -> Problem:
     what = f"rate limit {limit}: asked for {asked}, allowed {per_minute} a minute"
     if math.isinf(wait_s):
-        return Problem(Kind.RATE_LIMITED, f"{what}; send less at once", param=limit)
-    return Problem(
-        Kind.RATE_LIMITED, f"{what}; try again in {math.ceil(wait_s)} s", param=limit, retry_after_s=wait_s
-    )
+        return Problem(Kind.RATE_LIMITED, f"{what}; send less at once")
+    return Problem(Kind.RATE_LIMITED, f"{what}; try again in {math.ceil(wait_s)} s", retry_after_s=wait_s)
 
 
 def headers(remaining: Mapping[str, Remaining]) -> dict[str, str]:
