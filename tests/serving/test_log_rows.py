@@ -14,12 +14,14 @@ from gooseguard.serving.verdict_log import VerdictLog
 
 def fill(url, entries, **config):
     """Write entries, the n-th at n seconds since 1970."""
-    now = iter(range(1000))
+    now = 0.0
 
     async def use():
-        log = VerdictLog(open_database(url), LogConfig(keep_days=0, **config), clock=lambda: float(next(now)))
+        nonlocal now
+        log = VerdictLog(open_database(url), LogConfig(keep_days=0, **config), clock=lambda: now)
         log.start()
-        for entry in entries:
+        for number, entry in enumerate(entries):
+            now = float(number)
             await log.append([entry])
         await log.close()
 
