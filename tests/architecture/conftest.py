@@ -7,7 +7,7 @@ import pytest
 
 FOLDERS = ("src", "tests", "docs", "examples", "recipes", "benchmarks", ".ci")
 SUFFIXES = {"", ".py", ".pyi", ".md", ".toml", ".jsonl"}
-GENERATED = {"__pycache__"}
+GENERATED = {"__pycache__", "node_modules"}
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ EXTRAS = (
     "alembic",
     "prometheus_client",
     "psycopg",
+    "pycld2",
 )
 """What the base install does not have."""
 

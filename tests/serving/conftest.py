@@ -7,7 +7,6 @@ for all; hate is always None. "<unscored>" gives a ScoreError, "<crash>" is a bu
 import importlib.util
 import os
 import pwd
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from gooseguard.core.content import Modality
 from gooseguard.core.scorer import ScoreError, Scores
 from gooseguard.serving.app import create_app
 from gooseguard.serving.config import ServeConfig
+from gooseguard.serving.problem import Kind, Problem
 
 POLICY = """
 id = "mine"
@@ -42,7 +42,7 @@ class FakeScorer:
         self.batches = []
 
     def score(self, contents):
-        self.batches.append([content.parts[0].text for content in contents])
+        self.batches.append([content.parts[0].data.decode() for content in contents])
         return [self._score(content) for content in contents]
 
     def _score(self, content):
@@ -63,8 +63,37 @@ class FakeScorer:
         return Scores(values, self.name, applied=dict.fromkeys(values, frozenset({Modality.TEXT})))
 
 
+class Recorder:
+    """A log and an observer."""
+
+    def __init__(self):
+        self.entries, self.outcomes, self.records, self.waits, self.names = [], [], [], [], []
+        self.is_full = False
+
+    async def append(self, entries):
+        if self.is_full:
+            raise Problem(Kind.LOG, "the disk is full")
+        self.entries += entries
+
+    async def close(self):
+        self.entries.append("closed")
+
+    def judged(self, outcome, policy):
+        self.outcomes.append((outcome, policy))
+
+    def answered(self, record):
+        self.records.append(record)
+
+    def queued(self, n_items, n_bytes):
+        self.waits.append((n_items, n_bytes))
+
+    def deployed(self, model, policy):
+        self.names.append((model, policy))
+
+
 _fakes = ModuleType("serving_fakes")
 _fakes.FakeScorer = FakeScorer
+_fakes.Recorder = Recorder
 sys.modules["serving_fakes"] = _fakes
 
 
@@ -101,53 +130,7 @@ def client(make_client):
     return make_client()
 
 
-class LiveServer:
-    """`gooseguard serve` as a process of its own, with the packaged model."""
-
-    def __init__(self, *settings, config=None):
-        command = [sys.executable, "-m", "gooseguard", "serve", *([str(config)] if config else [])]
-        for setting in ("port=0", *settings):
-            command += ["--set", setting]
-        # Not the database of whoever runs the tests.
-        self._state = tempfile.TemporaryDirectory(prefix="gooseguard-")
-        environment = {"GOOSEGUARD_DATABASE": f"{self._state.name}/gooseguard.db"} | os.environ
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        self.lines = []
-        for line in self.process.stderr:
-            self.lines.append(line.rstrip("\n"))
-            if " serves http" in line:
-                break
-        assert self.lines, "the server ended without a word"
-        assert " serves http" in self.lines[-1], self.lines
-        self.url = self.lines[-1].split()[-1]
-        self.port = int(self.url.rpartition(":")[2])
-
-    def wait_for(self, words):
-        """Read what it says until a line has `words`."""
-        for line in self.process.stderr:
-            self.lines.append(line.rstrip("\n"))
-            if words in line:
-                return line
-        raise AssertionError(self.lines)
-
-    def stop(self):
-        """Tell it to stop; gives the exit status."""
-        self.process.terminate()
-        status = self.process.wait(30)
-        self.process.stderr.close()
-        self._state.cleanup()
-        return status
-
-
-sys.modules["serving_fakes"].LiveServer = LiveServer
-
-
-@pytest.fixture(scope="session")
-def live_server():
-    server = LiveServer()
-    yield server
-    server.stop()
-
+sys.modules["serving_fakes"].LiveServer = sys.modules["live"].LiveServer
 
 # Tests are no package: modules that are no tests are made importable under their names.
 for _name in ("log_entries", "postgres_server"):

@@ -1,39 +1,11 @@
 """From items to outcomes: what the log and the observers see."""
 
 import pytest
+from serving_fakes import Recorder
 
 from gooseguard.core.scorer import ScoreError
 from gooseguard.core.verdict import Action
 from gooseguard.serving.hooks import Hooks
-from gooseguard.serving.problem import Kind, Problem
-
-
-class Recorder:
-    """A log and an observer."""
-
-    def __init__(self):
-        self.entries, self.outcomes, self.records, self.waits, self.names = [], [], [], [], []
-        self.is_full = False
-
-    async def append(self, entries):
-        if self.is_full:
-            raise Problem(Kind.LOG, "the disk is full")
-        self.entries += entries
-
-    async def close(self):
-        self.entries.append("closed")
-
-    def judged(self, outcome, policy):
-        self.outcomes.append((outcome, policy))
-
-    def answered(self, record):
-        self.records.append(record)
-
-    def queued(self, n_items, n_bytes):
-        self.waits.append((n_items, n_bytes))
-
-    def deployed(self, model, policy):
-        self.names.append((model, policy))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 import urllib.request
 
 import pytest
-from serving_fakes import LiveServer
+from live import LiveServer
 
 
 def post(server, path, body):

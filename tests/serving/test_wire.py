@@ -38,7 +38,7 @@ def test_flagged_where_all_of_an_alternative_are(flagged, expected):
 
 
 def test_openai_has_its_thirteen_names_and_the_rules_of_the_design():
-    rules = load_rules("openai").rules
+    rules = load_rules("openai", set()).rules
     assert list(rules) == [
         "harassment", "harassment/threatening", "sexual", "hate", "hate/threatening", "illicit",
         "illicit/violent", "self-harm/intent", "self-harm/instructions", "self-harm", "sexual/minors",
@@ -52,15 +52,16 @@ def test_openai_has_its_thirteen_names_and_the_rules_of_the_design():
 
 
 def test_perspective_maps_to_categories_that_there_are():
-    rules = load_rules("perspective").rules
+    rules = load_rules("perspective", set()).rules
     assert rules["IDENTITY_ATTACK"] == (("hate",),)
     assert {category for rule in rules.values() for names in rule for category in names} <= set(
         load_taxonomy()
     )
 
 
-def test_scored_leaves_out_what_the_model_cannot_score():
-    scored = load_rules("openai").scored({"insult", "hate", "threat"})
-    assert scored["harassment"] == (("insult",),)
-    assert scored["hate/threatening"] == (("hate", "threat"),)
-    assert "sexual" not in scored
+def test_what_the_model_cannot_score_is_left_out_and_named():
+    rules = load_rules("openai", {"insult", "hate", "threat"})
+    assert rules.usable["harassment"] == (("insult",),)
+    assert rules.usable["hate/threatening"] == (("hate", "threat"),)
+    assert "sexual" in rules.unscored
+    assert rules.unscored == [name for name in rules.rules if name not in rules.usable]

@@ -16,6 +16,7 @@ bytes as the alphabet: Radford et al., Language Models are Unsupervised Multitas
 from __future__ import annotations
 
 import json
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -24,7 +25,7 @@ import numpy.typing as npt
 
 from gooseguard.codec import extension
 from gooseguard.codec.byte_pairs import FIRST_BYTE, PythonEncoder
-from gooseguard.codec.normalize import NormalizerStream
+from gooseguard.codec.normalize import IGNORABLE, NormalizerStream
 from gooseguard.codec.pieces import PIECE
 from gooseguard.core.errors import ArtefactError, DataError
 
@@ -42,6 +43,12 @@ FORMAT = "gooseguard-vocabulary"
 
 FORMAT_VERSION = 1
 """Version of the file format that is written, and the only one that is read."""
+
+
+TAIL_LIMIT = 4096
+"""Code points of what a stream remembers of the text's end: far above a word and its marks."""
+
+_INVISIBLE = re.compile(f"[{IGNORABLE}]+")
 
 
 class EncodedTexts(NamedTuple):
@@ -160,43 +167,70 @@ class Tokenizer:
 class TokenStream:
     """Encodes a normalised text that arrives in pieces; gives the tokens that the whole text encodes to."""
 
-    __slots__ = ("_held", "_tokenizer")
+    __slots__ = ("_tokenizer", "held")
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._held = ""
+        self.held = ""
 
     def push(self, text: str) -> list[int]:
         """Take the next piece of the text; give the tokens that are now certain."""
-        text = self._held + text
+        text = self.held + text
         begin = 0
         # Only the last match can change, and it is no longer than a piece.
         for match in PIECE.finditer(text):
             begin = match.start()
-        self._held = text[begin:]
+        self.held = text[begin:]
         return self._tokenizer.encode(text[:begin])
 
     def finish(self) -> list[int]:
         """Give the rest. The stream then begins anew."""
-        text, self._held = self._held, ""
+        text, self.held = self.held, ""
         return self._tokenizer.encode(text)
 
 
 class TextStream:
     """Normalises and encodes a text that arrives in pieces; gives the tokens of the whole."""
 
-    __slots__ = ("_normalizer", "_tokens")
+    __slots__ = ("_normalizer", "_tail", "_tail_begin", "_tokens")
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._normalizer = NormalizerStream()
         self._tokens = TokenStream(tokenizer)
+        # The end of the text that the normaliser holds back, as it came, and where that begins.
+        self._tail = ""
+        self._tail_begin = 0
+
+    def held(self) -> tuple[str, str]:
+        """Give what is held back, for `from_held`; bounded, whatever the text."""
+        return self._tail, self._tokens.held
+
+    @classmethod
+    def from_held(cls, tokenizer: Tokenizer, held: Sequence[str]) -> TextStream:
+        """Go on where `held` was taken: a normaliser that reads the end anew holds back what it held before."""
+        stream = cls(tokenizer)
+        tail, stream._tokens.held = held
+        stream._normalizer.push(tail)
+        stream._tail = tail
+        return stream
 
     def push(self, text: str) -> list[int]:
         """Take the next piece of the text; give the tokens that are now certain."""
-        return self._tokens.push(self._normalizer.push(text).text)
+        certain = self._normalizer.push(text)
+        self._tail += text
+        if certain.text:
+            self._tail = self._tail[certain.ends[-1] - self._tail_begin :]
+            self._tail_begin = certain.ends[-1]
+        if len(self._tail) > TAIL_LIMIT:
+            # Nothing but what the normaliser drops can be so long: invisible characters, and marks in heaps.
+            tail = _INVISIBLE.sub("", self._tail)[:TAIL_LIMIT]
+            self._tail_begin += len(self._tail) - len(tail)
+            self._tail = tail
+        return self._tokens.push(certain.text)
 
     def finish(self) -> list[int]:
         """Give the rest. The stream then begins anew."""
+        self._tail, self._tail_begin = "", 0
         return self._tokens.push(self._normalizer.finish().text) + self._tokens.finish()
 
 

@@ -99,6 +99,12 @@ class StreamingScorer(Scorer, Protocol):
     def finish(self, state: Any) -> Scores:  # noqa: ANN401  (as above)
         """Read what was held back; the scores equal those of one call with the whole text."""
 
+    def dump(self, state: Any) -> bytes:  # noqa: ANN401  (as above)
+        """Give a state as bytes, for `load`, in this process or another."""
+
+    def load(self, data: bytes) -> Any:  # noqa: ANN401  (as above)
+        """Give the state that `dump` gave as bytes; of another model it is refused."""
+
 
 def is_probability(value: object) -> bool:
     """Tell whether `value` is a number within 0..1 (NaN and booleans are not)."""

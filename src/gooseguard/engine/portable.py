@@ -10,8 +10,9 @@ Letters as in `reference`; T counts the tokens of all sequences of a unit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -197,6 +198,39 @@ class PortableBackbone:
 
         run_jobs(work, self._units(ids), self._threads)
         return pools
+
+    def pack(self, pool: PooledState) -> dict[str, npt.NDArray[Any]]:
+        """Give a sequence as arrays, for `unpack`; some are the pool's own.
+
+        Raises:
+            EngineError: it was pooled with keep_state=False.
+        """
+        if pool.state is None:
+            raise EngineError("pack: the sequence kept no state; pool it with keep_state=True")
+        state = pool.state
+        return {
+            "last": pool.last,
+            "total": pool.total,
+            "maximum": pool.maximum,
+            "count": np.array([pool.count], np.int64),
+            "attention_shift": state.attention_shift,
+            "wkv": state.wkv,
+            "ffn_shift": state.ffn_shift,
+        }
+
+    def unpack(self, arrays: Mapping[str, npt.NDArray[Any]]) -> PooledState:
+        """Give the sequence that `pack` gave as arrays.
+
+        Raises:
+            EngineError: the arrays are not those of a sequence of this config.
+        """
+        kinds = {name: (array.dtype.str[1:], array.shape) for name, array in arrays.items()}
+        like = self.pack(replace(empty_pool(self.config), state=zero_state(self.config, 1)))
+        expected = {name: (array.dtype.str[1:], array.shape) for name, array in like.items()}
+        if kinds != expected or arrays["count"][0] < 0:
+            raise EngineError("unpack: these arrays are not of this model's states")
+        state = State(arrays["attention_shift"], arrays["wkv"], arrays["ffn_shift"])
+        return PooledState(arrays["last"], arrays["total"], arrays["maximum"], int(arrays["count"][0]), state)
 
     def _units(self, ids: Sequence[npt.NDArray[np.int64]]) -> list[list[int]]:
         return cut_units([len(tokens) for tokens in ids], self._unit_tokens)

@@ -3,47 +3,106 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import tempfile
+from contextlib import asynccontextmanager, contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from gooseguard.core.errors import ConfigError
 from gooseguard.serving.calls import Service, endpoint, json_response, problem_response
 from gooseguard.serving.deployment import make_deployment
+from gooseguard.serving.discovery import VERSION, discover
 from gooseguard.serving.hooks import Hooks
+from gooseguard.serving.openai import (
+    ModelInfo,
+    ModelList,
+    ModerationRequest,
+    ModerationResponse,
+    OpenAiApi,
+    OpenAiError,
+    list_models,
+    moderate,
+    show_model,
+)
+from gooseguard.serving.openapi import Operation, make_document
+from gooseguard.serving.perspective import analyze, suggest
+from gooseguard.serving.perspective_wire import AnalyzeRequest, GoogleError, PerspectiveApi, SuggestRequest
 from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.scheduler import Scheduler
-from gooseguard.serving.score_api import ScoreApi, check_policy, score
+from gooseguard.serving.score_api import (
+    ErrorResponse,
+    PolicyCheckRequest,
+    PolicyCheckResponse,
+    ScoreApi,
+    ScoreRequest,
+    ScoreResponse,
+    check_policy,
+    score,
+)
+from gooseguard.serving.sessions import Sessions
+from gooseguard.serving.stream import PATH as STREAM_PATH
+from gooseguard.serving.stream import StreamEvent, StreamRequest, post_stream, websocket_stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from gooseguard.core.scorer import Scorer
-    from gooseguard.serving.calls import Api, Call
+    from gooseguard.serving.calls import Api
     from gooseguard.serving.config import ServeConfig
 
 
-@dataclass(frozen=True, slots=True)
-class _Path:
-    """What answers a path."""
+GOOGLE_QUERY: Mapping[str, Mapping[str, Any]] = {
+    "key": {"type": "string"},
+    "fields": {"type": "string"},
+    "alt": {"type": "string", "enum": ["json"]},
+    "prettyPrint": {"type": "boolean"},
+}
+"""Parameters that every method of Google's APIs takes."""
 
-    path: str
-    api: Api
-    handler: Callable[[Call], Awaitable[Response]]
-    method: str = "POST"
 
-
-def paths() -> list[_Path]:
+def operations() -> list[Operation]:
     """List what the server answers, health and pages aside."""
-    ours = ScoreApi()
-    return [_Path("/v1/score", ours, score), _Path("/v1/policies:check", ours, check_policy)]
+    ours, openai, perspective = ScoreApi(), OpenAiApi(), PerspectiveApi()
+    own, theirs, google = ErrorResponse, OpenAiError, GoogleError
+    models = "/v1/models"
+    analyze_path, suggest_path = "/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore"
+    return [
+        Operation("/v1/score", ours, score, "Judge contents.", ScoreRequest, ScoreResponse, own),
+        Operation(
+            "/v1/policies:check", ours, check_policy, "Check a policy against the model.",
+            PolicyCheckRequest, PolicyCheckResponse, own,
+        ),
+        Operation(
+            STREAM_PATH, ours, post_stream, "Judge a text piece by piece.", StreamRequest, StreamEvent, own,
+            is_stream=True,
+        ),
+        Operation(
+            "/v1/moderations", openai, moderate, "OpenAI's moderation.",
+            ModerationRequest, ModerationResponse, theirs,
+        ),
+        Operation(models, openai, list_models, "List models.", None, ModelList, theirs, "GET"),
+        Operation(models + "/{model}", openai, show_model, "Show a model.", None, ModelInfo, theirs, "GET"),
+        Operation(
+            analyze_path, perspective, analyze, "Perspective's AnalyzeComment.", AnalyzeRequest, None, google,
+            query=GOOGLE_QUERY,
+        ),
+        Operation(
+            suggest_path, perspective, suggest, "Perspective's SuggestCommentScore.", SuggestRequest, None,
+            google, query=GOOGLE_QUERY,
+        ),
+        Operation(
+            "/$discovery/rest", perspective, discover, "Google's discovery document.", None, None, google,
+            "GET", query={"version": {"type": "string", "enum": [VERSION]}},
+        ),
+    ]  # fmt: skip
 
 
 def create_app(
@@ -76,16 +135,21 @@ def create_app(
                 observer.queued(n_items, n_bytes)
 
         scheduler = Scheduler(config.scheduler, config.scheduler.workers or n_workers, watch)
-        service = Service(config, hooks, deployment, scheduler)
-        app.state.service = service
-        _mount(app, service)
-        _tell(service)
-        try:
-            yield
-        finally:
-            service.is_ready = False
-            await scheduler.close()
-            await hooks.log.close()
+        with _session_folder(config) as folder:
+            sessions = Sessions(config.sessions, folder, scheduler, lambda: app.state.service.deployment)
+            service = Service(config, hooks, deployment, scheduler, sessions)
+            app.state.service = service
+            _mount(app, service)
+            _tell(service)
+            sweeper = asyncio.create_task(sessions.sweep())
+            try:
+                yield
+            finally:
+                service.is_ready = False
+                sweeper.cancel()
+                await scheduler.close()
+                sessions.close()
+                await hooks.log.close()
 
     app = Starlette(lifespan=lifespan, exception_handlers={404: _refuse, 405: _refuse})
     for name, value in hooks.state.items():
@@ -107,6 +171,16 @@ def create_app(
     return app
 
 
+@contextmanager
+def _session_folder(config: ServeConfig) -> Iterator[Path]:
+    """Give the operator's folder, or one that ends with the process."""
+    if config.sessions.folder:
+        yield Path(config.sessions.folder)
+    else:
+        with tempfile.TemporaryDirectory(prefix="gooseguard-") as folder:
+            yield Path(folder)
+
+
 def _tell(service: Service) -> None:
     for observer in service.hooks.observers:
         observer.deployed(service.deployment.scorer.name, service.deployment.policy.name)
@@ -114,10 +188,16 @@ def _tell(service: Service) -> None:
 
 def _mount(app: Starlette, service: Service) -> None:
     """Add the routes; those of one path with several methods stay apart, the first that fits answers."""
-    for entry in paths():
-        answer = endpoint(service, entry.api, entry.path, entry.handler)
-        app.router.routes.append(Route(entry.path, answer, methods=[entry.method]))
-    app.router.routes += [Route("/healthz", _healthz), Route("/readyz", _readyz), *service.hooks.routes]
+    for operation in operations():
+        answer = endpoint(service, operation.api, operation.path, operation.handler)
+        app.router.routes.append(Route(operation.path, answer, methods=[operation.method]))
+    app.router.routes += [
+        Route("/healthz", _healthz),
+        Route("/readyz", _readyz),
+        Route("/openapi.json", _openapi),
+        WebSocketRoute(STREAM_PATH, websocket_stream),
+        *service.hooks.routes,
+    ]
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -125,14 +205,28 @@ async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = Kind.WRONG_METHOD if error.status_code == Kind.WRONG_METHOD.status else Kind.NOT_FOUND
     what = "is not answered" if kind is Kind.NOT_FOUND else f"does not take {request.method}"
-    response = problem_response(ScoreApi(), Problem(kind, f"this path {what}; see /openapi.json"))
+    response = problem_response(
+        _api_of(request.url.path), Problem(kind, f"this path {what}; see /openapi.json"), request
+    )
     response.headers.update(error.headers or {})
     return response
+
+
+def _api_of(path: str) -> Api:
+    """Give whose words to use on a path that is not there."""
+    if path.startswith(("/v1alpha1", "/$discovery")):
+        return PerspectiveApi()
+    return OpenAiApi() if path.startswith("/v1/mod") else ScoreApi()
 
 
 async def _healthz(request: Request) -> Response:
     """Say that the process lives."""
     return json_response({"status": "ok"})
+
+
+async def _openapi(request: Request) -> Response:
+    """Give the OpenAPI document."""
+    return json_response(make_document(operations(), metadata.version("gooseguard")))
 
 
 async def _readyz(request: Request) -> Response:

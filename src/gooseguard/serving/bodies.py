@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MOST_DEPTH = 64
+"""Of lists and objects in each other; no request of any API comes near."""
+
 
 async def read_body(request: Request, limits: LimitsConfig) -> bytes:
     """Read a body that is neither too large nor too slow.
@@ -81,6 +84,8 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401  (JSON is of any type until 
     except ValueError:
         # An integer of thousands of digits.
         raise Problem(Kind.INVALID, "the body has a number that is too long") from None
+    if body.count(b"[") + body.count(b"{") > MOST_DEPTH and _depth(value) > MOST_DEPTH:
+        raise Problem(Kind.INVALID, "the body is nested too deeply; expected a few levels")
     return value
 
 
@@ -99,8 +104,20 @@ def convert(value: Any, kind: type[T]) -> T:  # noqa: ANN401  (as above)
             f"{message}{f' at {place[:-1].lstrip(chr(46))}' if place else ''}",
             param=place[:-1].lstrip(".") or None,
         ) from None
-    except RecursionError:
-        raise Problem(Kind.INVALID, "the body is nested too deeply; expected a few levels") from None
+
+
+def _depth(value: Any) -> int:  # noqa: ANN401  (as above)
+    """Give how many lists and objects lie in each other, without recursion."""
+    depth, level = 0, [value]
+    while level:
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        depth += 1
+    return depth
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import Response
 
 from gooseguard.core.errors import GooseguardError
@@ -19,12 +20,14 @@ from gooseguard.serving.scheduler import Timing
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from starlette.requests import HTTPConnection, Request
+    from starlette.requests import HTTPConnection
+    from starlette.websockets import WebSocket
 
     from gooseguard.serving.config import ServeConfig
     from gooseguard.serving.deployment import Deployment
     from gooseguard.serving.hooks import Hooks
     from gooseguard.serving.scheduler import Scheduler
+    from gooseguard.serving.sessions import Sessions
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +42,8 @@ class Service:
     """What answers now; swapped as a whole, so a request takes it once."""
     scheduler: Scheduler
     """Runs the engine."""
+    sessions: Sessions
+    """Texts that arrive in pieces."""
     is_ready: bool = True
     """Whether new requests are welcome; false while draining."""
 
@@ -52,7 +57,7 @@ class Api(Protocol):
     def secret(self, request: HTTPConnection) -> str | None:
         """Give the API key that a request carries."""
 
-    def refuse(self, problem: Problem) -> tuple[int, Mapping[str, Any]]:
+    def refuse(self, problem: Problem, request: HTTPConnection) -> tuple[int, Mapping[str, Any]]:
         """Give status and body of a problem."""
 
 
@@ -64,7 +69,7 @@ class Call:
     """What all share."""
     api: Api
     """Whose wire format it speaks."""
-    request: Request
+    request: Request | WebSocket
     """As it came."""
     id: str
     """Goes into the answer's header and every log."""
@@ -104,6 +109,7 @@ class Call:
         """
         self.authenticate()
         begin = time.perf_counter()
+        assert isinstance(self.request, Request)
         body = await read_body(self.request, self.service.config.limits)
         self.n_bytes = len(body)
         value = parse_json(body)
@@ -143,7 +149,7 @@ def endpoint(
         except Exception as error:  # noqa: BLE001  (the last resort: every request gets an answer)
             problem = as_problem(error)
             kind = problem.kind.name
-            response = problem_response(api, problem)
+            response = problem_response(api, problem, request)
         response.headers.update(call.headers)
         response.headers["x-request-id"] = call.id
         response.headers["gooseguard-model"] = call.deployment.scorer.name
@@ -184,9 +190,9 @@ def as_problem(error: Exception) -> Problem:
     return Problem(Kind.ENGINE, f"internal error ({type(error).__name__}); this is a bug, please report it")
 
 
-def problem_response(api: Api, problem: Problem) -> Response:
+def problem_response(api: Api, problem: Problem, request: HTTPConnection) -> Response:
     """Give a problem as the API says it."""
-    status, body = api.refuse(problem)
+    status, body = api.refuse(problem, request)
     response = json_response(body, status)
     if problem.retry_after_s is not None:
         response.headers["retry-after"] = str(max(1, round(problem.retry_after_s)))

@@ -172,6 +172,10 @@ class ServeConfig:
     """Address to listen on."""
     port: int = 8080
     """Port to listen on."""
+    public_url: str = ""
+    """Where clients find the server, such as "https://moderation.example/"; "" is what each request says."""
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses of reverse proxies, whose word on a client's address and on https is taken."""
     model: str = ""
     """Engine file; "" is the packaged starter."""
     policy: str = "default"

@@ -77,4 +77,5 @@ def make_deployment(config: ServeConfig, scorer: Scorer) -> Deployment:
         named.check(scorer.categories, scorer.name)
         policies[named.id] = named
     policies[policy.id] = policy
-    return Deployment(scorer, policy, policies, load_rules("openai"), load_rules("perspective"))
+    openai, perspective = (load_rules(wire, scorer.categories) for wire in ("openai", "perspective"))
+    return Deployment(scorer, policy, policies, openai, perspective)

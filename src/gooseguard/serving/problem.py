@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 from gooseguard.core.errors import GooseguardError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Kind(Enum):
@@ -60,6 +64,7 @@ class Problem(GooseguardError):  # noqa: N818
         param: str | None = None,
         code: str | None = None,
         retry_after_s: float | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         """Say what is wrong.
 
@@ -69,6 +74,7 @@ class Problem(GooseguardError):  # noqa: N818
             param: the field of the request it is about.
             code: the API's own word for it, where it has one.
             retry_after_s: seconds after which another attempt may succeed.
+            details: what an API wants to add to its body.
         """
         super().__init__(message)
         self.kind = kind
@@ -76,3 +82,4 @@ class Problem(GooseguardError):  # noqa: N818
         self.param = param
         self.code = code
         self.retry_after_s = retry_after_s
+        self.details = details

@@ -82,6 +82,7 @@ async def _serve(app: Starlette, config: ServeConfig, listener: socket.socket, n
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=list(config.proxies),
         date_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=int(config.limits.keep_alive_s),
@@ -188,13 +189,9 @@ def _greet(app: Starlette, listener: socket.socket, notices: TextIO) -> None:
         f"gooseguard serves http://{where}",
         f"model {deployment.scorer.name}, policy {deployment.policy.name}",
     ]
-    unscored = sorted(deployment.openai.rules.keys() - deployment.openai.scored(deployment.scorer.categories))
-    if unscored:
+    if unscored := deployment.openai.unscored:
         lines.append(f"OpenAI categories that this model cannot score, always 0: {', '.join(unscored)}")
-    absent = sorted(
-        deployment.perspective.rules.keys() - deployment.perspective.scored(deployment.scorer.categories)
-    )
-    if absent:
+    if absent := deployment.perspective.unscored:
         lines.append(f"Perspective attributes that this model cannot score, refused: {', '.join(absent)}")
     print("\n".join(lines), file=notices, flush=True)
 

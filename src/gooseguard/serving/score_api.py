@@ -178,7 +178,7 @@ class ScoreApi:
         """Give the bearer token, or what `x-api-key` says."""
         return bearer(request) or request.headers.get("x-api-key")
 
-    def refuse(self, problem: Problem) -> tuple[int, Mapping[str, Any]]:
+    def refuse(self, problem: Problem, request: HTTPConnection) -> tuple[int, Mapping[str, Any]]:
         """Give {"error": {"type", "message", "param"}}."""
         error = {"type": problem.kind.name, "message": problem.message, "param": problem.param}
         return problem.kind.status, {"error": error}

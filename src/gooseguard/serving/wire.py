@@ -29,14 +29,13 @@ class Rules:
 
     rules: Mapping[str, Rule]
     """Wire name to rule."""
+    usable: Mapping[str, Rule]
+    """The same, of what the model can score: alternatives that count, and names that have any."""
 
-    def scored(self, categories: AbstractSet[str]) -> dict[str, Rule]:
-        """Give, for each wire name that a model of `categories` can score, the alternatives that count."""
-        usable = {
-            name: tuple(alternative for alternative in rule if set(alternative) <= categories)
-            for name, rule in self.rules.items()
-        }
-        return {name: rule for name, rule in usable.items() if rule}
+    @property
+    def unscored(self) -> list[str]:
+        """Give the wire names that the model cannot score."""
+        return [name for name in self.rules if name not in self.usable]
 
 
 def apply_rule(rule: Rule, scores: Mapping[str, float | None]) -> tuple[float, tuple[str, ...]] | None:
@@ -59,8 +58,8 @@ def is_flagged(rule: Rule, flagged: Mapping[str, bool]) -> bool:
     return any(all(flagged.get(category, False) for category in alternative) for alternative in rule)
 
 
-def load_rules(wire: str) -> Rules:
-    """Read `wire/<wire>.toml`.
+def load_rules(wire: str, categories: AbstractSet[str]) -> Rules:
+    """Read `wire/<wire>.toml` for a model that scores `categories`.
 
     Raises:
         ConfigError: the file names a category that is not in the taxonomy.
@@ -76,4 +75,8 @@ def load_rules(wire: str) -> Rules:
                     f"expected one of {', '.join(taxonomy)}{nearest(category, taxonomy)}"
                 )
         rules[name] = tuple(tuple(alternative) for alternative in alternatives)
-    return Rules(rules)
+    usable = {
+        name: tuple(alternative for alternative in rule if set(alternative) <= categories)
+        for name, rule in rules.items()
+    }
+    return Rules(rules, {name: rule for name, rule in usable.items() if rule})
