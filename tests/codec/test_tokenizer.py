@@ -261,3 +261,31 @@ def test_without_the_extension(large: Tokenizer, monkeypatch: pytest.MonkeyPatch
     assert python.to_json() == large.to_json()
     assert python.encode("abcd é") == large.encode("abcd é")
     assert python.decode(python.encode("abcd é")) == "abcd é".encode()
+
+
+TRICKY = st.text(
+    st.sampled_from("aB \n.1é\u0301\u200b\u00ad\u0335ÅK\u1100\u1161\u11a8각ﬁｆ🦢🏳\ufe0f\u200d🇩🇪оO0а日本"),
+    max_size=120,
+)
+
+
+@given(TRICKY, st.lists(st.integers(0, 120), max_size=6))
+def test_a_stream_that_is_taken_up_again_gives_the_tokens_of_the_whole(text, cuts):
+    tokenizer = Tokenizer([])
+    stream, ids, begin = TextStream(tokenizer), [], 0
+    for end in [*sorted(min(cut, len(text)) for cut in cuts), len(text)]:
+        ids += stream.push(text[begin:end])
+        stream, begin = TextStream.from_held(tokenizer, stream.held()), end
+    assert ids + stream.finish() == tokenizer.encode(normalize(text).text)
+
+
+def test_what_a_stream_holds_back_is_bounded():
+    tokenizer = Tokenizer([])
+    for endless in ("\u200b", "\u0301", "a", "\u0301\u200b", " ", "1"):
+        stream = TextStream(tokenizer)
+        stream.push("x")
+        for _ in range(20):
+            stream.push(endless * 1000)
+        assert sum(map(len, stream.held())) <= 5000
+        again = TextStream.from_held(tokenizer, stream.held())
+        assert again.push(" y") + again.finish() == stream.push(" y") + stream.finish()

@@ -207,7 +207,7 @@ class TextStream:
 
     @classmethod
     def from_held(cls, tokenizer: Tokenizer, held: Sequence[str]) -> TextStream:
-        """Go on where `held` was taken: a normaliser that reads the end anew holds back what it held before."""
+        """Go on where `held` was taken: a normaliser that reads the end anew holds back what it held."""
         stream = cls(tokenizer)
         tail, stream._tokens.held = held
         stream._normalizer.push(tail)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from gooseguard.engine.state_file import pack_state, unpack_state
 from gooseguard.engine.threads import run_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from gooseguard.engine.file import EngineFile
     from gooseguard.engine.portable import PooledState
@@ -59,10 +59,15 @@ class Backbone(Protocol):
     ) -> list[PooledState]:
         """Give what a head reads of each sequence of token ids."""
 
-    def pack(self, pool: PooledState) -> dict[str, npt.NDArray[Any]]:
+
+@runtime_checkable
+class Packing(Protocol):
+    """A backbone whose sequences can be kept between processes."""
+
+    def pack(self, pool: Any) -> dict[str, npt.NDArray[Any]]:  # noqa: ANN401  (the engine's own)
         """Give a sequence as arrays."""
 
-    def unpack(self, arrays: Mapping[str, npt.NDArray[Any]]) -> PooledState:
+    def unpack(self, arrays: dict[str, npt.NDArray[Any]]) -> Any:  # noqa: ANN401  (the engine's own)
         """Give the sequence that `pack` gave as arrays; others are refused with EngineError."""
 
 
@@ -158,6 +163,33 @@ class TextScorer:
         """Give the state before the first piece of a text."""
         return TextState(TextStream(self._tokenizer))
 
+    def dump(self, state: TextState) -> bytes:
+        """Give a state as bytes, for `load`: what was read, and the few characters that are held back.
+
+        Raises:
+            EngineError: the state is finished, or this engine cannot keep states.
+        """
+        if not isinstance(self._backbone, Packing):
+            raise EngineError(f"the {self.backend} engine keeps states in memory only; use another for that")
+        if state.is_finished:
+            raise EngineError("text stream: the state is finished; there is nothing to keep")
+        facts = {"held": state.stream.held(), "is_visible": state.is_visible}
+        return pack_state(self.name, facts, {} if state.pool is None else self._backbone.pack(state.pool))
+
+    def load(self, data: bytes) -> TextState:
+        """Give the state that `dump` gave as bytes.
+
+        Raises:
+            ArtefactError: it is no whole state, or of another model.
+            EngineError: it is of another engine, or this one cannot keep states.
+        """
+        if not isinstance(self._backbone, Packing):
+            raise EngineError(f"the {self.backend} engine keeps states in memory only; use another for that")
+        facts, arrays = unpack_state(data, self.name)
+        stream = TextStream.from_held(self._tokenizer, facts["held"])
+        pool = self._backbone.unpack(arrays) if arrays else None
+        return TextState(stream, pool, is_visible=facts["is_visible"])
+
     def append(self, state: TextState, text: str) -> Scores:
         """Read a piece and score all that came so far; an unfinished word is held back.
 
@@ -184,29 +216,6 @@ class TextScorer:
         if state.pool is None or not state.is_visible:
             raise _empty()
         return to_scores(self._logits([state.pool])[0], self._calibration, self.name)
-
-    def dump(self, state: TextState) -> bytes:
-        """Give a state as bytes, for `load`: what was read, and the few characters that are held back.
-
-        Raises:
-            EngineError: the state is finished.
-        """
-        if state.is_finished:
-            raise EngineError("text stream: the state is finished; there is nothing to keep")
-        facts = {"held": state.stream.held(), "is_visible": state.is_visible}
-        return pack_state(self.name, facts, {} if state.pool is None else self._backbone.pack(state.pool))
-
-    def load(self, data: bytes) -> TextState:
-        """Give the state that `dump` gave as bytes.
-
-        Raises:
-            ArtefactError: it is no whole state, or of another model.
-            EngineError: it is of another engine.
-        """
-        facts, arrays = unpack_state(data, self.name)
-        stream = TextStream.from_held(self._tokenizer, facts["held"])
-        pool = self._backbone.unpack(arrays) if arrays else None
-        return TextState(stream, pool, is_visible=facts["is_visible"])
 
     def _score_job(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
         """Score the contents of one job, on one worker."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ctypes
 import hashlib
 import hmac
 import json
@@ -18,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from gooseguard.core.errors import ArtefactError, ConfigError, ContentError
+from gooseguard.core.errors import ArtefactError, ConfigError, ContentError, EngineError
 from gooseguard.serving.problem import Kind, Problem
 
 if TYPE_CHECKING:
@@ -220,18 +221,22 @@ class Sessions:
             (session for session in self._live.values() if session.state is not None),
             key=lambda session: session.touched_at,
         )
+        n_spilled = 0
         n_over = len(idle) - self._config.in_memory
         for place, session in enumerate(idle):
             if (
                 place < n_over or now - session.touched_at > self._config.idle_s
             ) and not session.lock.locked():
-                self._spill(session)
+                self._try_to_spill(session)
+                n_spilled += session.state is None
+        if n_spilled:
+            _give_back_memory()
 
     def close(self) -> None:
         """Write every state to disk, for the next process."""
         for session in self._live.values():
             if session.state is not None:
-                self._spill(session)
+                self._try_to_spill(session)
 
     async def _call(self, session: Session, function: Callable[[], Scores], n_characters: int) -> Scores:
         async with session.lock:
@@ -252,6 +257,14 @@ class Sessions:
             except Exception:
                 self.drop(session)
                 raise
+
+    def _try_to_spill(self, session: Session) -> None:
+        """Write a state to disk; it stays in memory where the disk is full or the engine cannot keep it."""
+        try:
+            self._spill(session)
+        except (EngineError, OSError):
+            # Tried again at the next look; the limit on sessions holds meanwhile.
+            return
 
     def _spill(self, session: Session) -> None:
         facts = {
@@ -317,6 +330,13 @@ class Sessions:
         # Signed by us, so of the shape that `handle` gives.
         facts: dict[str, Any] = json.loads(_decode(payload))
         return facts
+
+
+def _give_back_memory() -> None:
+    """Have the C library give what it holds for nothing back to the system, where it can be asked to."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _read_secret(path: Path) -> bytes:
