@@ -85,6 +85,28 @@ class Content:
         """
         return cls((Part.from_text(text),), (), language)
 
+    def join_texts(self, reader: str) -> str:
+        """Give the text of all parts, joined by line feeds.
+
+        Args:
+            reader: who reads text only, for the error.
+
+        Raises:
+            ContentError: a part is not text, or not UTF-8.
+        """
+        texts = []
+        for number, part in enumerate(self.parts):
+            if part.modality is not Modality.TEXT:
+                raise ContentError(
+                    f"part {number} is {part.modality}; {reader} reads text only; leave the part out, "
+                    f"or use a model that reads {part.modality}"
+                )
+            try:
+                texts.append(part.text)
+            except ContentError as error:
+                raise ContentError(f"part {number}: {error}") from None
+        return "\n".join(texts)
+
     def digest(self) -> str:
         """Give the SHA-256 (hex) of parts, context and language: equal contents, equal digests."""
         state = hashlib.sha256()

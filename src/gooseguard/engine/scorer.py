@@ -19,7 +19,7 @@ from gooseguard.codec.normalize import normalize
 from gooseguard.codec.scores import TEXT_ONLY, to_scores
 from gooseguard.codec.text_model import HEAD_BIAS, HEAD_WEIGHT
 from gooseguard.codec.tokenizer import TextStream
-from gooseguard.core.content import Content, Modality, Part
+from gooseguard.core.content import Modality, Part
 from gooseguard.core.errors import ConfigError, ContentError, EngineError
 from gooseguard.core.scorer import ScoreError, Scores, Span
 from gooseguard.engine.state_file import pack_state, unpack_state
@@ -28,6 +28,7 @@ from gooseguard.engine.threads import run_jobs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gooseguard.core.content import Content
     from gooseguard.engine.file import EngineFile
     from gooseguard.engine.portable import PooledState
 
@@ -217,12 +218,16 @@ class TextScorer:
             raise _empty()
         return to_scores(self._logits([state.pool])[0], self._calibration, self.name)
 
+    def count_tokens(self, text: str) -> int:
+        """Give how many tokens a text is, normalised as it is scored."""
+        return len(self._tokenizer.encode(normalize(text).text))
+
     def _score_job(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
         """Score the contents of one job, on one worker."""
         texts: list[str | ContentError] = []
         for content in contents:
             try:
-                texts.append(self._text_of(content))
+                texts.append(content.join_texts(self.name))
             except ContentError as error:
                 texts.append(error)
         logits = iter(self._score_texts([text for text in texts if isinstance(text, str)]))
@@ -239,21 +244,6 @@ class TextScorer:
             except (ContentError, EngineError) as error:
                 results.append(ScoreError(type(error).__name__, str(error)))
         return results
-
-    def _text_of(self, content: Content) -> str:
-        """Join the text of all parts."""
-        texts = []
-        for number, part in enumerate(content.parts):
-            if part.modality is not Modality.TEXT:
-                raise ContentError(
-                    f"part {number} is {part.modality}; {self.name} reads text only; leave the part out, "
-                    f"or use a model that reads {part.modality}"
-                )
-            try:
-                texts.append(part.text)
-            except ContentError as error:
-                raise ContentError(f"part {number}: {error}") from None
-        return "\n".join(texts)
 
     def _spans(self, content: Content) -> Iterator[Span]:
         """Give the sentences of a content that score high; parts are texts, as was checked."""
