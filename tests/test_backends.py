@@ -10,12 +10,22 @@ import pytest
 import gooseguard
 from gooseguard import backends
 from gooseguard.core.errors import ArtefactError, ConfigError
+from gooseguard.engine.export import export
 from gooseguard.engine.file import write_engine_file
 
 _path = Path(__file__).parent / "contracts" / "tiny_text_model.py"
 _spec = importlib.util.spec_from_file_location("tiny_text_model", _path)
 tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny)
+
+
+def official():
+    """Give the module that writes official files; it needs torch."""
+    place = Path(__file__).parent / "contracts" / "official_files.py"
+    spec = importlib.util.spec_from_file_location("official_files", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
@@ -52,6 +62,83 @@ def test_no_such_file(tmp_path):
         ArtefactError, match="there is no such file; expected a file that `gooseguard export` wrote"
     ):
         backends.load(tmp_path / "absent.safetensors")
+
+
+@pytest.mark.parametrize("form", ["pth", "safetensors"])
+def test_an_official_checkpoint_is_told_by_its_content(tmp_path, form):
+    torch = pytest.importorskip("torch")
+    path = official().write_pth(tmp_path / "model.bin", "x060")
+    if form == "safetensors":
+        from safetensors.torch import save_file
+
+        save_file(torch.load(path, weights_only=True), path)
+    threads = torch.get_num_threads()
+    assert backends.is_official(path)
+    scorer = backends.load(path, threads=threads, categories=("insult",))
+    assert scorer.name.startswith("rwkv-x060-uncalibrated@")
+    (scores,) = scorer.score([gooseguard.Content.from_text("you moron")])
+    assert scores.values.keys() == {"insult"}
+    assert backends.load_language(path, threads=threads).name.startswith("rwkv-x060@")
+
+
+def test_a_calibration_file_makes_calibrated_scores(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = official().write_pth(tmp_path / "model.pth", "x070")
+    lines = tmp_path / "lines.json"
+    lines.write_text('{"insult": {"scale": 0.001, "bias": 3}}', "utf-8")
+    scorer = backends.load(path, threads=torch.get_num_threads(), calibration=lines)
+    assert scorer.name.startswith("rwkv-x070@")
+    (scores,) = scorer.score([gooseguard.Content.from_text("you moron")])
+    # 1 / (1 + exp(-3)), nearly whatever the logit.
+    assert scores.values["insult"] == pytest.approx(0.9526, abs=0.005)
+
+
+def test_a_checkpoint_folder_scores_as_its_engine_file(tmp_path):
+    pytest.importorskip("torch")
+    from gooseguard.models.checkpoint import write_checkpoint
+    from gooseguard.models.mod_rwkv import ModRwkv, ModRwkvConfig
+
+    content = tiny.make_model()
+    module = ModRwkv(ModRwkvConfig(content.config.backbone, content.config.categories))
+    folder = write_checkpoint(
+        tmp_path / "run", module, name="tiny", tokenizer=content.tokenizer, languages=("en",), card={},
+        calibration=content.calibration.to_json(), config={}, inputs={},
+    )  # fmt: skip
+    export(folder, tmp_path / "tiny.safetensors", "f32")
+    one, other = backends.load(folder), backends.load(tmp_path / "tiny.safetensors")
+    assert one.name == other.name
+    text = [gooseguard.Content.from_text("you moron")]
+    assert one.score(text) == other.score(text)
+
+
+def test_options_that_do_not_fit_the_model(path, tmp_path):
+    with pytest.raises(ConfigError, match=r"vocabulary: .*tiny.safetensors has its own"):
+        backends.load(path, vocabulary="x.txt")
+    with pytest.raises(ConfigError, match="calibration: starter-text has its own"):
+        backends.load(calibration="x.json")
+    pth = tmp_path / "model.pth"
+    pth.write_bytes(b"PK\x03\x04")
+    with pytest.raises(ConfigError, match="spans: a language head has none"):
+        backends.load(pth, spans=True)
+    with pytest.raises(ConfigError, match="threads is 0"):
+        backends.load_language(pth, threads=0)
+    with pytest.raises(ArtefactError, match=r"is no official RWKV checkpoint; expected a \.pth"):
+        backends.load_language(path)
+    with pytest.raises(ArtefactError, match=r"is a folder; expected a \.pth"):
+        backends.load_language(tmp_path)
+
+
+def test_without_torch_the_error_says_what_to_install(tmp_path):
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"PK\x03\x04")
+    code = (
+        "import sys; sys.modules['torch'] = None; from gooseguard import backends\n"
+        "from gooseguard.core.errors import ConfigError\n"
+        "try: backends.load(sys.argv[1])\n"
+        "except ConfigError as error: assert \"pip install 'gooseguard[train]'\" in str(error)\n"
+        "else: raise SystemExit(1)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
 
 
 def test_without_the_packaged_starter_the_error_says_so(tmp_path, monkeypatch):

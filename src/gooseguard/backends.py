@@ -1,39 +1,63 @@
-"""The one place that picks a backend: an engine file, or the packaged starter model, to a scorer."""
+"""The one place that picks a backend: a file or a folder, told apart by what is in it, to a scorer."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
 
 from gooseguard.codec import extension
-from gooseguard.core.errors import ArtefactError
-from gooseguard.engine.file import EngineFile, read_engine_file
+from gooseguard.codec.checkpoint import read_model_folder
+from gooseguard.codec.text_model import StoredTensor, model_digest, weights_digest
+from gooseguard.core.errors import ArtefactError, ConfigError
+from gooseguard.engine.file import FORMAT, EngineFile, read_engine_file
 from gooseguard.engine.portable import PortableBackbone
 from gooseguard.engine.scorer import TextScorer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+
+    from gooseguard.models.language import LanguageModel
+    from gooseguard.models.scorer import LanguageScorer
 
 STARTER = "starter-text"
 """The model that ships with Gooseguard."""
 
+ZIP, PICKLE = b"PK\x03\x04", b"\x80"
+"""How a `.pth` file begins: as torch writes it since 1.6, and before."""
 
-def load(model: str | Path | None = None, *, threads: int | None = None, spans: bool = False) -> TextScorer:
+
+def load(
+    model: str | Path | None = None,
+    *,
+    threads: int | None = None,
+    spans: bool = False,
+    vocabulary: str | Path | None = None,
+    calibration: str | Path | None = None,
+    categories: Collection[str] | None = None,
+) -> TextScorer | LanguageScorer:
     """Load a model that scores text.
 
     Warns once, as `RuntimeWarning`, where the native extension is missing.
 
     Args:
-        model: path of an engine file; `None` for the packaged starter.
-        threads: texts worked on at once; `None` for as many as this process may use processors.
-        spans: whether to report which sentences score high.
+        model: path of an engine file, of a checkpoint folder, or of an official RWKV checkpoint with a
+            language head (.pth or safetensors, which needs torch); `None` for the packaged starter.
+        threads: texts worked on at once, or of an official checkpoint, threads of torch, which are set for
+            the whole process; `None` for as many as this process may use processors.
+        spans: whether to report which sentences score high; not with an official checkpoint.
+        vocabulary: World vocabulary file of an official checkpoint; `None` for that of the `rwkv` package.
+        calibration: calibration file of an official checkpoint (docs/score.md).
+        categories: those to score with an official checkpoint, a question each; `None` for all.
 
     Raises:
-        ArtefactError: there is no such file, or it is no whole engine file.
-        ConfigError: `threads` is below 1.
+        ArtefactError: there is no such file, or it is no whole model.
+        ConfigError: `threads` is below 1, the `train` extra is missing, or an option does not fit the model.
     """
     if (reason := extension.problem()) is not None:
         warnings.warn(
@@ -41,10 +65,62 @@ def load(model: str | Path | None = None, *, threads: int | None = None, spans: 
             RuntimeWarning,
             stacklevel=2,
         )
-    file = _read_starter() if model is None else read_engine_file(Path(model))
+    path = None if model is None else Path(model)
+    if path is not None and is_official(path):
+        if spans:
+            raise ConfigError("spans: a language head has none; use an engine file, or leave them out")
+        return _load_language_scorer(path, threads, vocabulary, calibration, categories)
+    if vocabulary is not None or calibration is not None:
+        name = "vocabulary" if vocabulary is not None else "calibration"
+        raise ConfigError(f"{name}: {path or STARTER} has its own; the option is for official checkpoints")
+    file = _read_text_model(path)
     # Each worker of the scorer calls the backbone for itself.
     backbone = PortableBackbone(file.model.config.backbone, file.model.backbone, threads=1)
     return TextScorer(file, backbone, threads=count_processors() if threads is None else threads, spans=spans)
+
+
+def load_language(
+    model: str | Path, *, threads: int | None = None, vocabulary: str | Path | None = None
+) -> LanguageModel:
+    """Load an official RWKV checkpoint as a model that reads and writes text.
+
+    Raises:
+        ArtefactError: there is no such file, it is no whole official checkpoint, or has no language head.
+        ConfigError: `threads` is below 1, the `train` extra is missing, or the vocabulary does not fit.
+    """
+    path = Path(model)
+    if path.exists() and not is_official(path):
+        kind = "a folder" if path.is_dir() else "no official RWKV checkpoint"
+        raise ArtefactError(
+            f"{path} is {kind}; expected a .pth or safetensors file under the official names, with a "
+            "language head; engine files and checkpoint folders have category heads, which write no words"
+        )
+    count = count_processors() if threads is None else threads
+    if count < 1:
+        raise ConfigError(f"threads is {count}, expected at least 1")
+    language = _import_torch_module("gooseguard.models.language")
+    loaded: LanguageModel = language.load(path, None if vocabulary is None else Path(vocabulary), count)
+    return loaded
+
+
+def is_official(path: Path) -> bool:
+    """Tell whether a file is of a kind that only torch reads; a look at its first bytes, not a check."""
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(16)
+    except OSError:
+        return False
+    if begin.startswith((ZIP, PICKLE)):
+        return True
+    # A safetensors file begins with the length of its header and the header's brace.
+    if begin[8:9] != b"{":
+        return False
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            return (tensors.metadata() or {}).get("format") != FORMAT
+    except (OSError, SafetensorError):
+        # The reader of engine files says what is wrong with it.
+        return False
 
 
 def count_processors() -> int:
@@ -52,6 +128,44 @@ def count_processors() -> int:
     # Only Linux knows which processors a process is held to.
     affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _load_language_scorer(
+    path: Path,
+    threads: int | None,
+    vocabulary: str | Path | None,
+    calibration: str | Path | None,
+    categories: Collection[str] | None,
+) -> LanguageScorer:
+    language = load_language(path, threads=threads, vocabulary=vocabulary)
+    scorers = _import_torch_module("gooseguard.models.scorer")
+    lines = None if calibration is None else scorers.read_calibration(Path(calibration))
+    scorer: LanguageScorer = scorers.LanguageScorer(language, lines, categories)
+    return scorer
+
+
+def _import_torch_module(name: str) -> Any:  # noqa: ANN401  (a module)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ConfigError(
+            "official RWKV checkpoints run on torch, which is not installed; run: "
+            "pip install 'gooseguard[train]', or use an engine file"
+        ) from None
+
+
+def _read_text_model(path: Path | None) -> EngineFile:
+    if path is None:
+        return _read_starter()
+    if not path.is_dir():
+        return read_engine_file(path)
+    _, model = read_model_folder(path, verify=False)
+    tensors = (StoredTensor(name, "F32", model.tensors[name]) for name in sorted(model.tensors))
+    weights_sha256 = weights_digest(tensors)
+    digest = model_digest(weights_sha256, model.config, model.calibration)
+    return EngineFile(model, "f32", weights_sha256, digest, parent=digest)
 
 
 def _read_starter() -> EngineFile:

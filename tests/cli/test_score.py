@@ -73,7 +73,7 @@ def test_a_text_never_moves_the_terminal(score):
 def test_options_reach_the_scorer(score):
     asked = []
 
-    def record(model, *, threads, spans):
+    def record(model, *, threads, spans, **_):
         asked.append((model, threads, spans))
         return FakeScorer()
 

@@ -56,6 +56,14 @@ def _remote(stack):
     return RemoteScorer(client, ("insult", "threat"), languages=("en",))
 
 
+def _language_scorer(folder):
+    pytest.importorskip("torch")
+    official = _load("official_files")
+    from gooseguard.models.scorer import LanguageScorer
+
+    return LanguageScorer(official.load_small(folder, "x070", " Yes", " No"), categories=("insult", "spam"))
+
+
 @pytest.fixture(scope="module")
 def scorers(tmp_path_factory):
     made = {}
@@ -69,6 +77,7 @@ def scorers(tmp_path_factory):
                 "text_threads_spans": lambda: _text_scorer(folder, threads=3, spans=True),
                 "baseline": _baseline,
                 "remote": lambda: _remote(stack),
+                "language": lambda: _language_scorer(folder),
             }[name]()
         return made[name]
 
@@ -76,7 +85,7 @@ def scorers(tmp_path_factory):
         yield get
 
 
-@pytest.mark.parametrize("name", ["text", "text_threads_spans", "baseline", "remote"])
+@pytest.mark.parametrize("name", ["text", "text_threads_spans", "baseline", "remote", "language"])
 @pytest.mark.parametrize("check", battery.CHECKS, ids=lambda check: check.__name__)
 def test_scorer(scorers, name, check):
     check(scorers(name))

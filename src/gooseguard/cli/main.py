@@ -15,11 +15,11 @@ import traceback
 import warnings
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gooseguard.cli import distill, evaluate, export, info, keys, log, merge, score, serve, train
+from gooseguard.cli import ask, bench, distill, evaluate, export, info, keys, log, merge, score, serve, train
 from gooseguard.cli.output import EXIT_BROKEN_PIPE, silence_stdout
 from gooseguard.core.errors import GooseguardError
 
@@ -48,12 +48,12 @@ EPILOG = """[bold]Start here[/bold]
 [cyan]gooseguard score --help[/cyan]"""
 
 
-def load_scorer(model: str | None, *, threads: int | None, spans: bool) -> Scorer:
-    """Load an engine file through `backends.load`; `None` is the packaged starter model."""
+def load_scorer(model: str | None, *, threads: int | None, spans: bool, **options: Any) -> Scorer:  # noqa: ANN401  (as `backends.load` takes them)
+    """Load a model through `backends.load`; `None` is the packaged starter."""
     # Only here, so that --help and --version need no NumPy.
     from gooseguard import backends  # noqa: PLC0415
 
-    return backends.load(model, threads=threads, spans=spans)
+    return backends.load(model, threads=threads, spans=spans, **options)
 
 
 def write_engine_file(checkpoint: Path, output: Path, dtype: str) -> object:
@@ -83,11 +83,13 @@ def create_app(
     )
     app.callback(invoke_without_command=True)(_options)
     score.register(app, load)
+    ask.register(app)
     train.register(app)
     distill.register(app)
     merge.register(app)
     export.register(app, export_checkpoint)
     evaluate.register(app, load)
+    bench.register(app, load)
     info.register(app, load)
     serve.register(app, load)
     keys.register(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,12 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, one object a line.")]
 """Results for programs."""
 
-Model = Annotated[str | None, typer.Option("--model", metavar="FILE", help="Engine file; else the starter.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="FILE", help="Engine file, checkpoint, or official RWKV file; else the starter."
+    ),
+]
 """Which model."""
 
 Policy = Annotated[
@@ -19,3 +25,11 @@ Policy = Annotated[
 
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads to use; else one a core.")]
 """How many threads."""
+
+Vocabulary = Annotated[
+    Path | None,
+    typer.Option(
+        "--vocabulary", metavar="FILE", help="World vocabulary of an official model; else the rwkv package's."
+    ),
+]
+"""Which vocabulary."""

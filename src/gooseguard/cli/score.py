@@ -44,11 +44,18 @@ EPILOG = """[bold]Examples[/bold]
 A text that begins with a dash goes after two dashes: [cyan]gooseguard score -- "-1 moron"[/cyan]"""
 
 
+UNCALIBRATED = (
+    "note: these scores are not calibrated: they are what the model itself holds likely, and no share of "
+    "texts; the policy's thresholds were not chosen for them; pass --calibration FILE"
+)
+"""What is said, once, of a language head without a calibration."""
+
+
 class LoadScorer(Protocol):
     """What makes a scorer: `backends.load`, or a stand-in for it."""
 
-    def __call__(self, model: str | None, *, threads: int | None, spans: bool) -> Scorer:
-        """Load an engine file; `None` is the packaged starter model."""
+    def __call__(self, model: str | None, *, threads: int | None, spans: bool, **options: Any) -> Scorer:  # noqa: ANN401  (as `backends.load` takes them)
+        """Load a model; `None` is the packaged starter. `options` are those of official checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,12 @@ _MaxCharacters = Annotated[
 _BatchRows = Annotated[
     int, typer.Option("--batch-rows", min=1, help="Rows scored at once; 1 answers each line as it comes.")
 ]
+_Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration", metavar="FILE", help="Calibration of an official model; else uncalibrated."
+    ),
+]
 
 
 def register(app: typer.Typer, load: LoadScorer) -> None:
@@ -106,6 +119,8 @@ def register(app: typer.Typer, load: LoadScorer) -> None:
         id_column: _IdColumn = None,
         max_characters: _MaxCharacters = MAX_CHARACTERS,
         batch_rows: _BatchRows = MAX_ROWS,
+        vocabulary: options.Vocabulary = None,
+        calibration: _Calibration = None,
     ) -> None:
         _check_use(text, source, output)
         name = "stdin" if source == STDIN else source or "TEXT"
@@ -113,8 +128,14 @@ def register(app: typer.Typer, load: LoadScorer) -> None:
 
         def prepare() -> _Job:
             rules = load_policy(policy)
-            scorer = load(model, threads=threads, spans=spans)
+            # Each category that a language head is asked about takes time: only those that can act.
+            asked = {"categories": rules.thresholds.keys()} if model is not None else {}
+            given = {"vocabulary": vocabulary, "calibration": calibration}
+            given = {name: value for name, value in given.items() if value is not None}
+            scorer = load(model, threads=threads, spans=spans, **asked, **given)
             rules.check(scorer.categories, scorer.name)
+            if not getattr(scorer, "is_calibrated", True):
+                print(UNCALIBRATED, file=sys.stderr)
             return _Job(scorer, rules, json, output)
 
         if source is None:
@@ -171,7 +192,7 @@ def _score_file(
     job = prepare()
     counts: Counter[str] = Counter()
     with open_output(job.path) as output:
-        with _progress(stream, output) as advance:
+        with show_progress(stream, output, "scoring") as advance:
             for batch in score_batches(rows, job.scorer, job.policy, max_rows=batch_rows):
                 output.write(_batch_text(batch, job, is_terminal=output.is_terminal))
                 counts.update(verdict["action"] for verdict in batch)
@@ -195,7 +216,7 @@ def _batch_text(batch: list[dict[str, Any]], job: _Job, *, is_terminal: bool) ->
 
 
 @contextmanager
-def _progress(stream: io.BufferedReader, output: Output) -> Iterator[Callable[[], None]]:
+def show_progress(stream: io.BufferedReader, output: Output, what: str) -> Iterator[Callable[[], None]]:
     """Show on stderr how much is done, where a person looks at stderr and the results go elsewhere."""
     is_wanted = sys.stderr is not None and sys.stderr.isatty() and not output.is_terminal
     if not is_wanted or not stream.seekable():
@@ -207,5 +228,5 @@ def _progress(stream: io.BufferedReader, output: Output) -> Iterator[Callable[[]
 
     size_bytes = os.fstat(stream.fileno()).st_size
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("scoring", total=size_bytes)
+        task = progress.add_task(what, total=size_bytes)
         yield lambda: progress.update(task, completed=stream.tell())

@@ -1,0 +1,1 @@
+"""Questions that compose stages; each gives a table."""

@@ -1,0 +1,76 @@
+"""Measured cells to a figure: latency and throughput against the length of a text."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gooseguard.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from gooseguard.experiment.cost import Cell
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Distinct to colour-blind readers. Source: Okabe and Ito 2008, "Color universal design"."""
+
+MARKERS = "osD^vP"
+"""So that colour is not needed to tell the lines apart."""
+
+DPI = 160
+"""Dots an inch of a PNG."""
+
+
+def draw_cost(lines: Mapping[str, Sequence[Cell]], path: Path, title: str) -> None:
+    """Draw median latency with its 95th percentile, and tokens a second, both against tokens of a text.
+
+    Args:
+        lines: what was measured; name of a line to its cells, the shortest text first.
+        path: `.png` or `.svg`; replaced.
+        title: on what it was measured.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    style = {
+        "font.size": 9,
+        "svg.hashsalt": "gooseguard",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with _import("matplotlib").rc_context(style):
+        figure = _import("matplotlib.figure").Figure(
+            figsize=(9, 3.6), facecolor="white", layout="constrained"
+        )
+        latency, throughput = figure.subplots(1, 2)
+        for place, (name, cells) in enumerate(lines.items()):
+            look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+            lengths = [cell.n_token for cell in cells]
+            medians = [1000 * cell.p50_s for cell in cells]
+            above = [1000 * max(cell.p95_s - cell.p50_s, 0) for cell in cells]
+            latency.errorbar(lengths, medians, yerr=([0] * len(cells), above), capsize=3, **look)
+            throughput.plot(lengths, [cell.tokens_per_s for cell in cells], label=name, **look)
+        latency.set_ylabel("ms a batch: median, to 95th percentile")
+        throughput.set_ylabel("tokens a second")
+        shown = sorted({round(cell.n_token) for cells in lines.values() for cell in cells})
+        for axes in (latency, throughput):
+            axes.set(xscale="log", yscale="log", xlabel="tokens of a text")
+            axes.set_xticks(shown, [f"{length:,}" for length in shown])
+            axes.set_xticks([], minor=True)
+            axes.yaxis.set_major_formatter(_import("matplotlib.ticker").StrMethodFormatter("{x:,.10g}"))
+            axes.grid(color="#d8dee4", linewidth=0.6, which="both")
+            axes.set_axisbelow(b=True)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        figure.suptitle(title, fontsize=10)
+        figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _import(module: str) -> Any:  # noqa: ANN401  (a module)
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"figures need {error.name}, which is not installed; run: pip install 'gooseguard[train]'"
+        ) from None
