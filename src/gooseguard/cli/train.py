@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.output import open_output
-from gooseguard.core.config import read_config
+from gooseguard.cli.tune import run_fine_tune
+from gooseguard.core.config import read_recipe
 from gooseguard.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,16 +26,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gooseguard.data.shards import DatasetColumns
+    from gooseguard.training.fine_tune import FineTuneConfig
     from gooseguard.training.loop import Progress as Standing
     from gooseguard.training.run import TrainConfig
 
-HELP = "Train a model from a recipe; the same command resumes a run that was stopped."
+HELP = "Train a model, or fine-tune one, from a recipe; the same command resumes a run that was stopped."
 
 EPILOG = """[bold]Examples[/bold]
 
 [cyan]gooseguard train recipes/starter-text.toml --set data.root=../data/text[/cyan]
 
-[cyan]gooseguard train recipes/starter-text.toml --set data.root=../data/text --output runs/mine[/cyan]"""
+[cyan]gooseguard train recipes/starter-text.toml --set data.root=../data/text --output runs/mine[/cyan]
+
+[cyan]gooseguard train recipes/mod-rwkv.toml --set base=rwkv7-g1-2.9b.pth --set data=instructions/[/cyan]"""
 
 LINE_EVERY_S = 30.0
 """Seconds between lines where stderr is no terminal."""
@@ -57,7 +61,10 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         config = _read_recipe(recipe, override or [])
         folder = output or Path("runs") / config.name
-        made = run_recipe(config, folder)
+        made = _run(config, folder)
+        if not made:
+            # One of several processes, and not the one that reports.
+            return
         with open_output(None) as results:
             if json:
                 results.write_json({name: str(path) for name, path in made.items()})
@@ -65,15 +72,28 @@ def register(app: typer.Typer) -> None:
                 results.write("".join(f"{name}: {path}\n" for name, path in made.items()))
 
 
-def _read_recipe(recipe: Path, overrides: list[str]) -> TrainConfig:
+def _run(config: TrainConfig | FineTuneConfig, folder: Path) -> dict[str, Path]:
+    """Do what a recipe of either kind asks for; give what was written."""
+    from gooseguard.training.run import TrainConfig  # noqa: PLC0415  (needs torch: the extra "train")
+
+    if isinstance(config, TrainConfig):
+        return run_recipe(config, folder)
+    return run_fine_tune(config, folder, open_display())
+
+
+def _read_recipe(recipe: Path, overrides: list[str]) -> TrainConfig | FineTuneConfig:
     """Read a recipe; its `held_out` file is looked for beside it."""
     try:
-        from gooseguard.training.run import TrainConfig  # noqa: PLC0415  (needs torch: the extra "train")
+        from gooseguard.training.fine_tune import FineTuneConfig  # noqa: PLC0415  (as above)
+        from gooseguard.training.run import TrainConfig  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"training needs {error.name}, which is not installed; run: pip install 'gooseguard[train]'"
         ) from None
-    config = read_config(TrainConfig, recipe, overrides)
+    kinds: dict[str, type[TrainConfig | FineTuneConfig]] = {"train": TrainConfig, "fine-tune": FineTuneConfig}
+    config = read_recipe(kinds, "train", recipe, overrides)
+    if isinstance(config, FineTuneConfig):
+        return config
     held_out = config.data.held_out
     if held_out and not Path(held_out).is_absolute() and not Path(held_out).is_file():
         config = replace(config, data=replace(config.data, held_out=str(recipe.parent / held_out)))
