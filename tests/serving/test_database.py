@@ -56,6 +56,15 @@ def test_two_servers_may_start_on_one_empty_database(database_url):
     assert failures == []
 
 
+def test_the_file_is_for_its_owner_only(tmp_path):
+    engine = open_database(str(tmp_path / "x.db"))
+    with engine.begin() as connection:
+        connection.execute(settings.insert(), [{"name": "x", "value": "y"}])
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    engine.dispose()
+    assert modes == {"x.db": 0o600, "x.db-wal": 0o600, "x.db-shm": 0o600}
+
+
 @pytest.mark.parametrize(("flush", "synchronous"), [(True, 2), (False, 1)])
 def test_sqlite_survives_what_was_asked_and_overwrites_what_is_deleted(tmp_path, flush, synchronous):
     engine = open_database(str(tmp_path / "new" / "folder" / "x.db"), flush=flush)

@@ -127,9 +127,11 @@ def _make_engine(address: URL, *, flush: bool) -> Engine:
 def _make_sqlite(address: URL, *, flush: bool) -> Engine:
     if not address.database or address.database == ":memory:":
         raise ConfigError("database URL: SQLite in memory is lost at exit; expected sqlite:///FILE")
-    folder = Path(address.database).parent
-    with translated(f"make the folder {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
+    path = Path(address.database)
+    with translated(f"make the file {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Only for its owner, whatever the umask; SQLite gives the files beside it the same mode.
+        path.touch(0o600)
     engine = sa.create_engine(address, connect_args={"timeout": CONNECT_TIMEOUT_S})
 
     @sa.event.listens_for(engine, "connect")
