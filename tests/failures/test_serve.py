@@ -3,6 +3,7 @@
 Each starts `gooseguard serve` as a process of its own and puts it under load over the loopback.
 """
 
+import http.client
 import json
 import os
 import resource
@@ -37,7 +38,7 @@ def post(url, body):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, dict(error.headers), json.load(error)
-    except (OSError, ValueError):
+    except (OSError, http.client.HTTPException):
         # The server was killed before or while it answered.
         return None
 
