@@ -4,6 +4,7 @@ import json
 
 import pytest
 import schemathesis
+from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -12,6 +13,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from serving_fakes import FakeScorer, Recorder
 
+from gooseguard.core.content import Content
 from gooseguard.serving.app import create_app, operations
 from gooseguard.serving.config import ServeConfig
 from gooseguard.serving.hooks import Hooks
@@ -49,10 +51,30 @@ def test_path_parameters_are_described():
     assert (parameter["name"], parameter["in"], parameter["required"]) == ("model", "path", True)
 
 
+class Streaming(FakeScorer):
+    """Keeps the pieces as they are."""
+
+    def open(self):
+        return []
+
+    def append(self, state, text):
+        state.append(text)
+        return self._score(Content.from_text("".join(state) + "."))
+
+    def finish(self, state):
+        return self.append(state, "")
+
+    def dump(self, state):
+        return json.dumps(state).encode()
+
+    def load(self, data):
+        return json.loads(data)
+
+
 @pytest.fixture
 def schema(policy_path):
     recorder = Recorder()
-    app = create_app(ServeConfig(policy=policy_path), FakeScorer(), Hooks(log=recorder))
+    app = create_app(ServeConfig(policy=policy_path), Streaming(), Hooks(log=recorder))
     return schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
@@ -63,10 +85,16 @@ CHECKS = [
     response_schema_conformance,
 ]
 
-lazy = schemathesis.pytest.from_fixture("schema")
-
 
 @pytest.mark.slow
-@lazy.parametrize()
-def test_no_request_made_from_the_document_gives_a_5xx_or_breaks_the_schema(case):
-    case.call_and_validate(checks=CHECKS)
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
+@pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.handler.__name__)
+def test_no_request_made_from_the_document_gives_a_5xx_or_breaks_the_schema(schema, operation, mode):
+    described = schema[operation.path][operation.method]
+
+    @given(described.as_strategy(generation_mode=mode))
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    def ask(case):
+        case.call_and_validate(checks=CHECKS)
+
+    ask()

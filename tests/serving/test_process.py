@@ -1,6 +1,7 @@
 """The server as a process: start, drain, reload, slow and idle connections."""
 
 import json
+import resource
 import signal
 import socket
 import threading
@@ -71,6 +72,27 @@ def _check_drain(server):
     assert len(body["results"]) == 300
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+
+
+@pytest.mark.slow
+def test_thousands_of_connections_that_say_nothing_do_not_keep_others_out():
+    """As many as this process may open, 10,000 at most, are left open; requests are answered meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    n_idle = min(10_000, hard - 200)
+    server, idle = LiveServer("limits.header_s=60"), []
+    try:
+        for number in range(n_idle):
+            idle.append(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            if number % 2000 == 0:
+                assert post(server, "/v1/score", {"items": [{"text": "hello"}]})[0] == 200
+        assert post(server, "/v1/score", {"items": [{"text": "hello"}]})[0] == 200
+    finally:
+        for connection in idle:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert server.stop() == 0
+    assert n_idle >= 1000
 
 
 def test_a_port_that_is_taken_is_a_plain_error(live_server):

@@ -163,7 +163,7 @@ def test_a_connection_without_a_key_is_refused(stream_client):
 
 def test_a_scorer_that_cannot_stream_says_so(client):
     response = client.post("/v1/stream", json={"pieces": ["a"]})
-    assert response.status_code == 500
+    assert response.status_code == 400
     assert "reads whole texts only" in response.json()["error"]["message"]
 
 

@@ -116,11 +116,11 @@ class Sessions:
         """Begin a text.
 
         Raises:
-            Problem: OVERLOADED where there are as many as may be; ENGINE where the model cannot stream.
+            Problem: OVERLOADED where there are as many as may be; INVALID where the model cannot stream.
         """
         deployment = self._current()
         if not hasattr(deployment.scorer, "open"):
-            raise Problem(Kind.ENGINE, f"model {deployment.scorer.name} reads whole texts only")
+            raise Problem(Kind.INVALID, f"model {deployment.scorer.name} reads whole texts only")
         n_own = sum(session.key == key for session in self._live.values())
         if len(self) >= self._config.max_open or n_own >= self._config.max_a_key:
             raise Problem(
