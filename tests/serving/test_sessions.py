@@ -13,6 +13,9 @@ import pytest
 from gooseguard.core.content import Content
 from gooseguard.core.errors import ContentError
 from gooseguard.engine.export import export
+from gooseguard.engine.file import read_engine_file
+from gooseguard.engine.portable import PortableBackbone
+from gooseguard.engine.scorer import TextScorer
 from gooseguard.serving.config import SchedulerConfig, SessionsConfig
 from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.scheduler import Scheduler
@@ -29,14 +32,14 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def scorers(tmp_path_factory):
-    import gooseguard
-
     folder = tmp_path_factory.mktemp("models")
     made = []
     for seed in (1, 2):
         tiny.write(folder / f"checkpoint-{seed}", tiny.make_model(seed))
         export(folder / f"checkpoint-{seed}", folder / f"{seed}.safetensors", "f32")
-        made.append(gooseguard.load(folder / f"{seed}.safetensors", threads=1))
+        file = read_engine_file(folder / f"{seed}.safetensors")
+        # The engine whose states can be kept on disk.
+        made.append(TextScorer(file, PortableBackbone(file.model.config.backbone, file.model.backbone)))
     return made
 
 
