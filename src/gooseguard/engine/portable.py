@@ -109,7 +109,12 @@ class PortableBackbone:
         Raises:
             ArtefactError: `tensors` are not those of `config`.
             ConfigError: `threads` or `unit_tokens` is below 1.
+            EngineError: the model is no RWKV-7.
         """
+        if config.version != "x070":
+            raise EngineError(
+                f"portable engine: the model is {config.version}, expected x070; use torch for the others"
+            )
         for name, value in {"threads": threads, "unit_tokens": unit_tokens}.items():
             if value < 1:
                 raise ConfigError(f"portable engine: {name} is {value}, expected at least 1")

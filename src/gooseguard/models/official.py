@@ -8,8 +8,11 @@ mapped from the file and become the module's own, so that a model is never held 
 from __future__ import annotations
 
 import pickletools
+import struct
 import zipfile
+import zlib
 from pathlib import Path
+from pickle import UnpicklingError  # noqa: TID251  (what torch raises; nothing is unpickled by it)
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,6 +45,12 @@ DTYPES = frozenset({torch.bfloat16, torch.float16, torch.float32})
 """What weights may be stored in."""
 
 ZIP_MAGIC = b"PK\x03\x04"
+
+DAMAGE = (
+    *(RuntimeError, OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, OverflowError),
+    *(UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error),
+)
+"""What reading a damaged zip or pickle raises, found by altering bytes of whole ones."""
 
 LARGEST_PICKLE = 64 << 20
 """Bytes; that of a 3B model takes about 100 KB."""
@@ -150,7 +159,7 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             if archive.getinfo(name).file_size > LARGEST_PICKLE:
                 raise ArtefactError(f"{path}: {name} is larger than {LARGEST_PICKLE} bytes; is this a model?")
             foreign = sorted(set(_names(archive.read(name))) - ALLOWED)
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise ArtefactError(
             f"{path}: is no whole .pth file ({type(error).__name__}: {error}); was it fetched whole?"
         ) from None
@@ -162,7 +171,7 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     try:
         # The one call of torch.load: no code from the file is run, and its tensors are mapped, not read.
         tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # noqa: TID251
-    except (RuntimeError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except DAMAGE as error:
         raise ArtefactError(
             f"{path}: is no whole .pth file ({type(error).__name__}); was it fetched whole?"
         ) from None
