@@ -47,10 +47,19 @@ def _split(x: Tensor, chunk: int) -> Tensor:
     return x.view(n_batch, n_token // chunk, chunk, n_head, size).permute(0, 3, 1, 2, 4)
 
 
-def _join(x: Tensor) -> Tensor:
-    """Give chunks (B, H, n, C, N) back as (B, T, H, N), contiguous."""
-    n_batch, n_head, n_chunk, chunk, size = x.shape
-    return x.permute(0, 2, 3, 1, 4).reshape(n_batch, n_chunk * chunk, n_head, size)
+def _sums(x: Tensor, *, is_reversed: bool = False) -> Tensor:
+    """Give the running sums of (…, C, N) over tokens, from the last one on if reversed.
+
+    One product with a triangle of ones: a third of the time of `cumsum`, which strides over the tokens.
+    """
+    ones = torch.tril(torch.ones(x.shape[-2], x.shape[-2], dtype=x.dtype, device=x.device))
+    return (ones.T if is_reversed else ones) @ x
+
+
+def _times_before(x: Tensor, grow: Tensor, out: Tensor) -> None:
+    """Write x P_{t-1} to `out`, (…, C, N) each; P is 1 before a chunk's first token."""
+    torch.mul(x[..., 1:, :], grow[..., :-1, :], out=out[..., 1:, :])
+    out[..., 0, :] = x[..., 0, :]
 
 
 def _mask(chunk: int, like: Tensor) -> Tensor:
@@ -78,12 +87,12 @@ class _ChunkedWkv(torch.autograd.Function):
         r, log_w, k, v, a, b = (_split(x, chunk) for x in (r, log_w, k, v, a, b))
         n_batch, n_head, n_chunk, _, size = r.shape
         shape = (n_batch, n_head, n_chunk, 2 * chunk, size)
-        total = log_w.cumsum(-2)
-        grow, shrink = torch.exp(total), torch.exp(-total)
+        # P and 1 / P.
+        grow = torch.exp_(_sums(log_w))
+        shrink = grow.reciprocal()
         # X = [A; R] reads, J = [B; K] writes, Z = [U; V] is what is written.
         X, J, Z = r.new_empty(shape), r.new_empty(shape), r.new_empty(shape)
-        before = torch.exp(total - log_w)
-        torch.mul(a, before, out=X[..., :chunk, :])
+        _times_before(a, grow, X[..., :chunk, :])
         torch.mul(r, grow, out=X[..., chunk:, :])
         torch.mul(b, shrink, out=J[..., :chunk, :])
         torch.mul(k, shrink, out=J[..., chunk:, :])
@@ -102,10 +111,12 @@ class _ChunkedWkv(torch.autograd.Function):
             U = inverse[:, :, i] @ (X[:, :, i, :chunk] @ S.transpose(-1, -2) + added[:, :, i])
             Z[:, :, i, :chunk] = U
             states[:, :, i + 1] = (S + Z[:, :, i].transpose(-1, -2) @ J[:, :, i]) * decay[:, :, i]
-        Y = X[..., chunk:, :] @ states[:, :, :-1].transpose(-1, -2) + G[..., chunk:, :] @ Z
+        y = r.new_empty(n_batch, n_chunk * chunk, n_head, size)
+        read = X[..., chunk:, :] @ states[:, :, :-1].transpose(-1, -2)
+        torch.add(read, G[..., chunk:, :] @ Z, out=_split(y, chunk))
         ctx.chunk = chunk
-        ctx.save_for_backward(X, J, Z, G, inverse, states, log_w, total)
-        return _join(Y), states[:, :, -1].clone()
+        ctx.save_for_backward(X, J, Z, G, inverse, states, grow)
+        return y, states[:, :, -1].clone()
 
     @staticmethod
     def backward(
@@ -113,10 +124,10 @@ class _ChunkedWkv(torch.autograd.Function):
         *gradients: Tensor,
     ) -> tuple[Tensor | None, ...]:
         chunk: int = ctx.chunk
-        X, J, Z, G, inverse, states, log_w, total = ctx.saved_tensors
+        X, J, Z, G, inverse, states, grow = ctx.saved_tensors
         dY, dS = _split(gradients[0].contiguous(), chunk), gradients[1].clone()
         n_chunk = X.shape[2]
-        decay = torch.exp(total[..., -1:, :])
+        decay = grow[..., -1:, :]
         # W = [D; dY], where D is the gradient of the right-hand side of the triangular system.
         W = torch.empty_like(X)
         W[..., chunk:, :] = dY
@@ -131,25 +142,26 @@ class _ChunkedWkv(torch.autograd.Function):
             W[:, :, i, :chunk] = inverse[:, :, i].transpose(-1, -2) @ dU
             dS = dS + W[:, :, i].transpose(-1, -2) @ X[:, :, i]
         dG = (W @ Z.transpose(-1, -2)).mul_(_mask(chunk, X))
-        dX = dG @ J + W @ states[:, :, :-1]
-        dJ = dG.transpose(-1, -2) @ X + Z @ d_decayed
-        dV = J[..., chunk:, :] @ d_decayed.transpose(-1, -2) + G[..., chunk:].transpose(-1, -2) @ W
-        grow, shrink, before = torch.exp(total), torch.exp(-total), torch.exp(total - log_w)
+        dX = (dG @ J).add_(W @ states[:, :, :-1])
+        dJ = (dG.transpose(-1, -2) @ X).add_(Z @ d_decayed)
+        # Laid out as the inputs are; each is written once, through a view as chunks.
+        n_batch, n_head, _, _, size = X.shape
+        out = [X.new_empty(n_batch, n_chunk * chunk, n_head, size) for _ in range(6)]
+        dr, d_log_w, dk, dv, da, db = (_split(x, chunk) for x in out)
+        written = J[..., chunk:, :] @ d_decayed.transpose(-1, -2)
+        torch.add(written, G[..., chunk:].transpose(-1, -2) @ W, out=dv)
         dA_A = dX[..., :chunk, :] * X[..., :chunk, :]
         d_total = torch.addcmul(dA_A, dX[..., chunk:, :], X[..., chunk:, :])
         d_total.addcmul_(dJ[..., :chunk, :], J[..., :chunk, :], value=-1)
         d_total.addcmul_(dJ[..., chunk:, :], J[..., chunk:, :], value=-1)
         d_total[..., -1:, :] += d_end
-        d_log_w = d_total.flip(-2).cumsum(-2).flip(-2) - dA_A
-        parts = (
-            dX[..., chunk:, :] * grow,
-            d_log_w,
-            dJ[..., chunk:, :] * shrink,
-            dV,
-            dX[..., :chunk, :] * before,
-            dJ[..., :chunk, :] * shrink,
-        )
-        return (*(_join(part) for part in parts), dS, None)
+        torch.sub(_sums(d_total, is_reversed=True), dA_A, out=d_log_w)
+        shrink = grow.reciprocal()
+        torch.mul(dX[..., chunk:, :], grow, out=dr)
+        torch.mul(dJ[..., chunk:, :], shrink, out=dk)
+        _times_before(dX[..., :chunk, :], grow, da)
+        torch.mul(dJ[..., :chunk, :], shrink, out=db)
+        return (*out, dS, None)
 
 
 def wkv7(
