@@ -1,10 +1,11 @@
 """A training step with the chunked WKV against the token loop and against no recurrence at all, in one run.
 
 Usage: python benchmarks/train_step.py [--versions x070 x060] [--shapes 6x256 12x768] [--tokens 128 512 2048]
-[--batch-tokens 1024] [--threads 1 2] [--runs 5] [--loop-up-to 512] [--compile] [--memory]
+[--batch-tokens 1024] [--threads 1 2] [--runs 5] [--loop-up-to 512] [--bfloat16] [--compile]
+[--memory]
 
 For each version, shape (layers x width), length and number of threads, it runs forward, backward and AdamW of
-the same model, vocabulary 8192, float32, interleaved:
+the same model, vocabulary 8192, interleaved; float32, or with --bfloat16 matrices under autocast:
 
     chunks    what training uses: models/wkv.py, models/wkv6.py
     compiled  the same under torch.compile (--compile; needs a C++ compiler)
@@ -116,11 +117,12 @@ def measure(given: argparse.Namespace, version: str, shape: str, n_token: int) -
         runners["compiled"] = torch.compile(model)
     clock: dict[str, list[float]] = {name: [] for name in recurrences}
     processor: dict[str, list[float]] = {name: [] for name in recurrences}
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=given.bfloat16)
     for run in range(given.runs + 1):
         for name, recurrence in recurrences.items():
             set_recurrence(model, recurrence)
             begin = time.perf_counter(), time.process_time()
-            step(runners[name], tokens, optimizer)
+            step(autocast(runners[name]), tokens, optimizer)
             # The first round warms up.
             if run:
                 clock[name].append(time.perf_counter() - begin[0])
@@ -128,7 +130,7 @@ def measure(given: argparse.Namespace, version: str, shape: str, n_token: int) -
     if n_token <= given.loop_up_to:
         set_recurrence(model, loop7 if version == "x070" else loop6)
         begin = time.perf_counter(), time.process_time()
-        step(model, tokens, optimizer)
+        step(autocast(model), tokens, optimizer)
         clock["loop"] = [time.perf_counter() - begin[0]]
         processor["loop"] = [time.process_time() - begin[1]]
     print_line(f"{version} L{shape.replace('x', ' D')} T={n_token} B={n_sequence}", tokens, clock, processor)
@@ -200,10 +202,12 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--loop-up-to", type=int, default=512)
+    parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--memory", action="store_true")
     given = parser.parse_args()
-    print(f"torch {torch.__version__}, float32, {given.runs} runs", flush=True)
+    dtype = "bfloat16 under autocast" if given.bfloat16 else "float32"
+    print(f"torch {torch.__version__}, {dtype}, {given.runs} runs", flush=True)
     for version in given.versions:
         for shape in given.shapes:
             if given.memory:
