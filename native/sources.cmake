@@ -4,7 +4,12 @@
 set(GOOSEGUARD_SOURCES
     src/build.cc
     src/cluster.cc
+    src/engine.cc
     src/fold.cc
+    src/kernels/dispatch.cc
+    src/kernels/scalar.cc
+    src/model/rwkv7.cc
+    src/model/weights.cc
     src/normalizer.cc
     src/pieces.cc
     src/tokenizer.cc
@@ -13,6 +18,7 @@ set(GOOSEGUARD_SOURCES
 
 # The Python module: src/gooseguard/_native.pyi is its typed surface.
 set(GOOSEGUARD_BINDINGS
+    bindings/engine.cc
     bindings/module.cc
     bindings/text.cc
     bindings/world.cc)
@@ -20,6 +26,8 @@ set(GOOSEGUARD_BINDINGS
 # tests/NAME.cc: one program a file, run by CTest; also under the sanitizers.
 set(GOOSEGUARD_TESTS_LIST
     test_build
+    test_engine
+    test_kernels
     test_text
     test_world)
 
@@ -29,18 +37,21 @@ set(GOOSEGUARD_FUZZ_LIST
     fuzz_world)
 
 # bench/NAME.cc: one program a file.
-set(GOOSEGUARD_BENCH_LIST)
+set(GOOSEGUARD_BENCH_LIST
+    bench_engine)
 
 # Kernels of one instruction set: file, then its flags. Only these get any, so that the rest runs everywhere;
 # src/kernels/dispatch.cc chooses at run time. Files that are not there yet are passed over.
-set(GOOSEGUARD_X86_KERNELS avx2 avx512)
+set(GOOSEGUARD_X86_KERNELS avx2 avx2vnni avx512)
 set(GOOSEGUARD_ARM_KERNELS neon)
 if(MSVC)
   set(GOOSEGUARD_FLAGS_avx2 /arch:AVX2)
+  set(GOOSEGUARD_FLAGS_avx2vnni /arch:AVX2 /D__AVXVNNI__=1)
   set(GOOSEGUARD_FLAGS_avx512 /arch:AVX512)
   set(GOOSEGUARD_FLAGS_neon)
 else()
   set(GOOSEGUARD_FLAGS_avx2 -mavx2 -mfma -mf16c)
+  set(GOOSEGUARD_FLAGS_avx2vnni -mavx2 -mfma -mf16c -mavxvnni)
   set(GOOSEGUARD_FLAGS_avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16)
   # Every 64-bit ARM has NEON.
   set(GOOSEGUARD_FLAGS_neon)

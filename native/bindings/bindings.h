@@ -5,6 +5,7 @@
 
 namespace gooseguard::bindings {
 
+void add_engine(nanobind::module_& module);
 void add_text(nanobind::module_& module);
 void add_world(nanobind::module_& module);
 

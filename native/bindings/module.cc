@@ -40,6 +40,7 @@ void translate(const std::exception_ptr& thrown, void* /*payload*/) {
 NB_MODULE(_native, module) {
   nb::register_exception_translator(translate);
   module.def("describe_build", &gooseguard::describe_build);
+  gooseguard::bindings::add_engine(module);
   gooseguard::bindings::add_text(module);
   gooseguard::bindings::add_world(module);
 }

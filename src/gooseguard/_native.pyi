@@ -4,9 +4,12 @@ Absent where no C++ compiler was there at install; `codec/extension.py` tells.
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+_Floats: TypeAlias = npt.NDArray[np.float32]
 
 def describe_build() -> str:
     """Give compiler, version and C++ standard, such as "GCC 12.2.0, C++20"."""
@@ -82,3 +85,74 @@ class WorldTokenizer:
         Raises:
             TypeError: an item is neither str nor bytes.
         """
+
+class Pool:
+    """One sequence so far; empty at first. Arrays are new ones, flat, float32."""
+
+    def __init__(self) -> None: ...
+    @staticmethod
+    def of(
+        last: _Floats,
+        total: npt.NDArray[np.float64],
+        maximum: _Floats,
+        count: int,
+        attention_shift: _Floats,
+        wkv: _Floats,
+        ffn_shift: _Floats,
+    ) -> Pool:
+        """Make one of flat arrays, which are copied."""
+    def copy(self) -> Pool:
+        """Give another with the same content."""
+    @property
+    def total(self) -> npt.NDArray[np.float64]:
+        """(C,): sum of the hidden states."""
+    @property
+    def last(self) -> _Floats:
+        """(C,): hidden state of the last token."""
+    @property
+    def mean(self) -> _Floats:
+        """(C,): mean of the hidden states."""
+    @property
+    def maximum(self) -> _Floats:
+        """(C,): largest hidden state of each channel."""
+    @property
+    def count(self) -> int:
+        """Tokens so far."""
+    @property
+    def attention_shift(self) -> _Floats:
+        """(L * C,): normalised input of the time mix at the last token; empty if no state was kept."""
+    @property
+    def wkv(self) -> _Floats:
+        """(L * H * N * N,): [key index, value index]; empty if no state was kept."""
+    @property
+    def ffn_shift(self) -> _Floats:
+        """(L * C,): normalised input of the channel mix at the last token; empty if no state was kept."""
+
+class Backbone:
+    """The engine's backbone; see native/include/gooseguard/engine.h."""
+
+    def __init__(
+        self, config: dict[str, int], tensors: dict[str, tuple[str, npt.NDArray[np.uint8]]], isa: str = ""
+    ) -> None: ...
+    def run(
+        self,
+        tokens: list[npt.NDArray[np.int32]],
+        pools: list[Pool],
+        keep_state: bool,
+        want_hidden: bool,
+        threads: int,
+    ) -> list[_Floats]:
+        """Run sequences, updating `pools`; gives hidden states (T_i, C) if they are wanted."""
+    def features(self, ids: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], threads: int) -> _Floats:
+        """Give last, mean and maximum, (n, 3 C), of texts `ids[offsets[i] : offsets[i + 1]]`."""
+    def logits(self, hidden: _Floats) -> _Floats:
+        """Give (T, V) for hidden states (T, C)."""
+    @property
+    def isa(self) -> str:
+        """Instruction set in use."""
+
+def isa_names() -> list[str]:
+    """Give the instruction sets of this build, best first."""
+
+def has_isa(name: str) -> bool:
+    """Tell whether this CPU has one of them."""

@@ -1,0 +1,121 @@
+// Products of any instruction set: which rows and tiles go together, and what becomes of their sums.
+//
+// A sum is made of the same terms in the same order whatever its row's neighbours are: every way through here
+// adds the groups of input channels one after another to one accumulator.
+#pragma once
+
+#include "kernels.h"
+#include "rows.h"
+
+namespace gooseguard::kernels {
+namespace {
+
+// Sums of some rows times one tile, (rows, 32), float or int32, aligned to 64.
+using TileSums = void (*)(const char* a, std::ptrdiff_t lda, const char* tile, long groups, void* sums);
+
+// Sums of one row times four tiles, (4, 32), `step` bytes apart.
+using QuadSums = void (*)(const char* a, const char* tiles, std::ptrdiff_t step, long groups, void* sums);
+
+template <typename V, Activation kActivation, Store kStore>
+inline void finish(V value, const Epilogue& epilogue, std::ptrdiff_t place, int n, auto lanes) {
+  if (epilogue.bias != nullptr) {
+    value = value + load<V>(epilogue.bias + n, lanes);
+  }
+  value = activated(kActivation, value);
+  if constexpr (kStore == Store::kBf16) {
+    auto* out = static_cast<std::uint16_t*>(epilogue.out) + place;
+    if constexpr (requires { lanes.n; }) {
+      V::store_bf16_first(value, out, lanes.n);
+    } else {
+      V::store_bf16(value, out);
+    }
+  } else {
+    auto* out = static_cast<float*>(epilogue.out) + place;
+    if constexpr (kStore == Store::kAddF32) {
+      value = load<V>(out, lanes) + value;
+    }
+    store(value, out, lanes);
+  }
+}
+
+// Write `rows` rows of sums from row m and output channel n on.
+template <typename Isa, typename V, Activation kActivation, Store kStore>
+void write_sums(const void* sums, const Rows& a, int m, int rows, const Matrix& w, int n,
+                const Epilogue& epilogue) {
+  const int width = w.n - n < kTile ? w.n - n : kTile;
+  for (int i = 0; i < rows; ++i) {
+    const std::ptrdiff_t place = std::ptrdiff_t(m + i) * epilogue.stride + n;
+    each<V>(width, [&](int j, auto lanes) {
+      V value;
+      if (w.dtype == Dtype::kInt8) {
+        value = Isa::scaled(static_cast<const std::int32_t*>(sums) + i * kTile + j, a.zero[m + i],
+                            w.sums + n + j, a.scale[m + i], w.scale + n + j);
+      } else {
+        value = V::load(static_cast<const float*>(sums) + i * kTile + j);
+      }
+      finish<V, kActivation, kStore>(value, epilogue, place + j, n + j, lanes);
+    });
+  }
+}
+
+using WriteSums = void (*)(const void*, const Rows&, int, int, const Matrix&, int, const Epilogue&);
+
+template <typename Isa, typename V, Activation kActivation>
+WriteSums writer_to(Store store) {
+  switch (store) {
+    case Store::kF32:
+      return write_sums<Isa, V, kActivation, Store::kF32>;
+    case Store::kAddF32:
+      return write_sums<Isa, V, kActivation, Store::kAddF32>;
+    case Store::kBf16:
+      return write_sums<Isa, V, kActivation, Store::kBf16>;
+  }
+  return nullptr;
+}
+
+template <typename Isa, typename V>
+WriteSums writer(const Epilogue& epilogue) {
+  switch (epilogue.activation) {
+    case Activation::kNone:
+      return writer_to<Isa, V, Activation::kNone>(epilogue.store);
+    case Activation::kTanh:
+      return writer_to<Isa, V, Activation::kTanh>(epilogue.store);
+    case Activation::kSigmoid:
+      return writer_to<Isa, V, Activation::kSigmoid>(epilogue.store);
+    case Activation::kDecay:
+      return writer_to<Isa, V, Activation::kDecay>(epilogue.store);
+    case Activation::kSquaredRelu:
+      return writer_to<Isa, V, Activation::kSquaredRelu>(epilogue.store);
+  }
+  return nullptr;
+}
+
+template <typename Isa, typename V>
+void product(const Rows& rows, int m, const Matrix& matrix, const Epilogue& epilogue) {
+  alignas(64) float sums[(Isa::kRows < 4 ? 4 : Isa::kRows) * kTile];
+  const auto* a = static_cast<const char*>(rows.data);
+  const auto* w = static_cast<const char*>(matrix.tiles);
+  const long groups = n_groups(matrix.dtype, matrix.k);
+  const std::ptrdiff_t step = tile_bytes(matrix.dtype, kTile, matrix.k);
+  const WriteSums write = writer<Isa, V>(epilogue);
+  int n = 0;
+  if (m == 1) {
+    const QuadSums quad = Isa::quad(matrix.dtype);
+    for (; n + 4 * kTile <= matrix.n; n += 4 * kTile, w += 4 * step) {
+      quad(a, w, step, groups, sums);
+      for (int i = 0; i < 4; ++i) {
+        write(sums + i * kTile, rows, 0, 1, matrix, n + i * kTile, epilogue);
+      }
+    }
+  }
+  for (; n < matrix.n; n += kTile, w += step) {
+    for (int i = 0; i < m; i += Isa::kRows) {
+      const int count = m - i < Isa::kRows ? m - i : Isa::kRows;
+      Isa::tile(matrix.dtype, count)(a + i * rows.stride, rows.stride, w, groups, sums);
+      write(sums, rows, i, count, matrix, n, epilogue);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gooseguard::kernels

@@ -1,0 +1,263 @@
+// Everything but products and the recurrence, over any vector type V: row by row, in the first-level cache.
+//
+// What a row comes out as does not depend on where it lies or on the rows beside it. In an unnamed namespace,
+// as each instruction set compiles its own with flags of its own.
+#pragma once
+
+#include "vector_math.h"
+
+namespace gooseguard::kernels {
+namespace {
+
+// Lanes that are there: all of them, or the first ones.
+struct Whole {};
+struct First {
+  int n;
+};
+
+template <typename V>
+inline V load(const float* p, Whole) {
+  return V::load(p);
+}
+template <typename V>
+inline V load(const float* p, First first) {
+  return V::load_first(p, first.n);
+}
+template <typename V>
+inline void store(V v, float* p, Whole) {
+  v.store(p);
+}
+template <typename V>
+inline void store(V v, float* p, First first) {
+  v.store_first(p, first.n);
+}
+
+// Call work(begin, lanes) for each vector of n values.
+template <typename V, typename Work>
+inline void each(int n, Work work) {
+  int i = 0;
+  for (; i + V::kLanes <= n; i += V::kLanes) {
+    work(i, Whole{});
+  }
+  if (i < n) {
+    work(i, First{n - i});
+  }
+}
+
+template <typename V>
+void activate(Activation activation, float* x, std::ptrdiff_t n) {
+  for (std::ptrdiff_t i = 0; i < n; i += V::kLanes) {
+    if (i + V::kLanes <= n) {
+      activated(activation, V::load(x + i)).store(x + i);
+    } else {
+      const int rest = static_cast<int>(n - i);
+      activated(activation, V::load_first(x + i, rest)).store_first(x + i, rest);
+    }
+  }
+}
+
+// Write the values of one row, quantised; `low` and `high` bound them and have 0 between them.
+template <typename V>
+inline void quantise(const float* x, int k, float low, float high, const Rows& out, int m) {
+  auto* row = static_cast<std::uint8_t*>(out.data) + m * out.stride;
+  const float range = high - low;
+  const float inverse = range == 0.0F ? 0.0F : 255.0F / range;
+  // A range that is not finite leaves its mark in the scale.
+  const float shift = -low * inverse;
+  const std::int32_t zero = shift >= 0.0F && shift < 256.0F ? V::nearest(shift) : 0;
+  out.scale[m] = range * (1.0F / 255.0F);
+  out.zero[m] = zero;
+  const V factor = V::set(inverse);
+  each<V>(k, [&](int i, auto lanes) {
+    if constexpr (requires { lanes.n; }) {
+      V::store_uint8_first(load<V>(x + i, lanes) * factor, zero, row + i, lanes.n);
+    } else {
+      V::store_uint8(load<V>(x + i, lanes) * factor, zero, row + i);
+    }
+  });
+  for (std::ptrdiff_t i = k; i < row_bytes(Dtype::kInt8, k); ++i) {
+    row[i] = 0;
+  }
+}
+
+template <typename V>
+inline void write_bf16(const float* x, int k, const Rows& out, int m) {
+  auto* row = reinterpret_cast<std::uint16_t*>(static_cast<char*>(out.data) + m * out.stride);
+  each<V>(k, [&](int i, auto lanes) {
+    if constexpr (requires { lanes.n; }) {
+      V::store_bf16_first(load<V>(x + i, lanes), row + i, lanes.n);
+    } else {
+      V::store_bf16(load<V>(x + i, lanes), row + i);
+    }
+  });
+  if (k % 2 != 0) {
+    row[k] = 0;
+  }
+}
+
+template <typename V>
+inline void write_row(const float* x, int k, const Rows& out, int m) {
+  if (out.dtype == Dtype::kBf16) {
+    write_bf16<V>(x, k, out, m);
+  } else if (out.dtype == Dtype::kF32) {
+    auto* row = reinterpret_cast<float*>(static_cast<char*>(out.data) + m * out.stride);
+    each<V>(k, [&](int i, auto lanes) { store(load<V>(x + i, lanes), row + i, lanes); });
+  } else {
+    V low = V::set(0.0F);
+    V high = V::set(0.0F);
+    each<V>(k, [&](int i, auto lanes) {
+      const V v = load<V>(x + i, lanes);
+      low = V::min(low, v);
+      high = V::max(high, v);
+    });
+    quantise<V>(x, k, V::lowest(low), V::highest(high), out, m);
+  }
+}
+
+template <typename V>
+void convert(const float* x, std::ptrdiff_t stride, int m, int k, const Rows& out) {
+  for (int i = 0; i < m; ++i) {
+    write_row<V>(x + i * stride, k, out, i);
+  }
+}
+
+template <typename V>
+inline void norm_row(const float* x, int n, const Norm& norm, float* out) {
+  V sum = V::set(0.0F);
+  each<V>(n, [&](int i, auto lanes) { sum = sum + load<V>(x + i, lanes); });
+  const float mean = V::sum(sum) / static_cast<float>(n);
+  V squares = V::set(0.0F);
+  each<V>(n, [&](int i, auto lanes) {
+    V centred = load<V>(x + i, lanes) - V::set(mean);
+    store(centred, out + i, lanes);
+    if constexpr (requires { lanes.n; }) {
+      // Lanes that are not there hold -mean; read back, they hold 0.
+      centred = load<V>(out + i, lanes);
+    }
+    squares = V::fma(centred, centred, squares);
+  });
+  const float variance = V::sum(squares) / static_cast<float>(n);
+  const V scale = V::set(1.0F / __builtin_sqrtf(variance + norm.epsilon));
+  each<V>(n, [&](int i, auto lanes) {
+    const V normed = load<V>(out + i, lanes) * scale;
+    store(V::fma(normed, load<V>(norm.weight + i, lanes), load<V>(norm.bias + i, lanes)), out + i, lanes);
+  });
+}
+
+template <typename V>
+void layer_norm(const float* x, int m, int c, const Norm& norm, float* out) {
+  for (int i = 0; i < m; ++i) {
+    norm_row<V>(x + std::ptrdiff_t(i) * c, c, norm, out + std::ptrdiff_t(i) * c);
+  }
+}
+
+// One lerp of a row, as the next product reads it.
+template <typename V>
+inline void lerp_row(const float* normed, const float* difference, const Mix& mix, int lerp, int m) {
+  const float* mu = mix.mu[lerp];
+  float* lerped = mix.scratch + 2 * std::ptrdiff_t(mix.c);
+  const auto at = [&](int i, auto lanes) {
+    return V::fma(load<V>(difference + i, lanes), load<V>(mu + i, lanes), load<V>(normed + i, lanes));
+  };
+  if (mix.out[lerp].dtype != Dtype::kInt8) {
+    each<V>(mix.c, [&](int i, auto lanes) { store(at(i, lanes), lerped + i, lanes); });
+    write_row<V>(lerped, mix.c, mix.out[lerp], m);
+    return;
+  }
+  V low = V::set(0.0F);
+  V high = V::set(0.0F);
+  each<V>(mix.c, [&](int i, auto lanes) {
+    const V v = at(i, lanes);
+    store(v, lerped + i, lanes);
+    low = V::min(low, v);
+    high = V::max(high, v);
+  });
+  quantise<V>(lerped, mix.c, V::lowest(low), V::highest(high), mix.out[lerp], m);
+}
+
+template <typename V>
+void mix(const Mix& mix) {
+  float* normed = mix.scratch;
+  float* difference = mix.scratch + mix.c;
+  for (int m = 0; m < mix.m; ++m) {
+    norm_row<V>(mix.x + std::ptrdiff_t(m) * mix.c, mix.c, mix.norm, normed);
+    each<V>(mix.c, [&](int i, auto lanes) {
+      const V n = load<V>(normed + i, lanes);
+      store(load<V>(mix.shift + i, lanes) - n, difference + i, lanes);
+      store(n, mix.shift + i, lanes);
+    });
+    for (int lerp = 0; lerp < mix.n_lerps; ++lerp) {
+      lerp_row<V>(normed, difference, mix, lerp, m);
+    }
+  }
+}
+
+template <typename V>
+inline void prepare_head(const Prepare& p, std::ptrdiff_t place, int channel, float& bonus) {
+  float* k = p.k + place;
+  float* a = p.a + place;
+  float* removal = p.removal + place;
+  V length = V::set(0.0F);
+  each<V>(p.head, [&](int i, auto lanes) {
+    const V kk = load<V>(k + i, lanes) * load<V>(p.k_k + channel + i, lanes);
+    store(kk, removal + i, lanes);
+    length = V::fma(kk, kk, length);
+  });
+  const float norm = __builtin_sqrtf(V::sum(length));
+  // Written so that a NaN stays one.
+  const float inverse = 1.0F / (norm < kNormFloor ? kNormFloor : norm);
+  V own = V::set(0.0F);
+  each<V>(p.head, [&](int i, auto lanes) {
+    const V kk = load<V>(removal + i, lanes) * V::set(inverse);
+    const V rate = load<V>(a + i, lanes);
+    store(V::set(0.0F) - kk, removal + i, lanes);
+    store(kk * rate, a + i, lanes);
+    const V key = load<V>(k + i, lanes);
+    const V k_a = load<V>(p.k_a + channel + i, lanes);
+    const V scaled = key * V::fma(rate - V::set(1.0F), k_a, V::set(1.0F));
+    store(scaled, k + i, lanes);
+    const V r = load<V>(p.r + place + i, lanes) * load<V>(p.r_k + channel + i, lanes);
+    own = V::fma(r, scaled, own);
+  });
+  bonus = V::sum(own);
+}
+
+template <typename V>
+void prepare(const Prepare& p) {
+  const int n_heads = p.c / p.head;
+  for (int m = 0; m < p.m; ++m) {
+    const std::ptrdiff_t row = std::ptrdiff_t(m) * p.c;
+    for (int h = 0; h < n_heads; ++h) {
+      prepare_head<V>(p, row + h * p.head, h * p.head, p.bonus[m * n_heads + h]);
+    }
+    if (p.v_first != nullptr) {
+      each<V>(p.c, [&](int i, auto lanes) {
+        const V v = load<V>(p.v + row + i, lanes);
+        const V share = load<V>(p.share + row + i, lanes);
+        store(V::fma(load<V>(p.v_first + row + i, lanes) - v, share, v), p.v + row + i, lanes);
+      });
+    }
+  }
+}
+
+template <typename V>
+void read_out(const ReadOut& p) {
+  const int n_heads = p.c / p.head;
+  for (int m = 0; m < p.m; ++m) {
+    for (int h = 0; h < n_heads; ++h) {
+      const int channel = h * p.head;
+      const std::ptrdiff_t place = std::ptrdiff_t(m) * p.c + channel;
+      float* out = p.scratch + channel;
+      norm_row<V>(p.y + place, p.head, {p.norm.weight + channel, p.norm.bias + channel, p.norm.epsilon}, out);
+      const V bonus = V::set(p.bonus[m * n_heads + h]);
+      each<V>(p.head, [&](int i, auto lanes) {
+        const V y = V::fma(bonus, load<V>(p.v + place + i, lanes), load<V>(out + i, lanes));
+        store(y * load<V>(p.g + place + i, lanes), out + i, lanes);
+      });
+    }
+    write_row<V>(p.scratch, p.c, p.out, m);
+  }
+}
+
+}  // namespace
+}  // namespace gooseguard::kernels

@@ -1,0 +1,180 @@
+// Sequences through the whole engine, from many threads: a random model small enough for the sanitizers.
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "gooseguard/engine.h"
+#include "kernels/kernels.h"
+
+namespace {
+
+using namespace gooseguard;
+
+constexpr Config kConfig{.n_layer = 2,
+                         .n_embd = 40,
+                         .vocab_size = 29,
+                         .head_size = 20,
+                         .n_ffn = 50,
+                         .rank_w = 6,
+                         .rank_a = 5,
+                         .rank_v = 4,
+                         .rank_g = 7};
+
+// Every tensor of a model; values between -0.5 and 0.5, so that nothing grows.
+class Model {
+ public:
+  explicit Model(Dtype dtype) : dtype_(dtype) {
+    const int C = kConfig.n_embd, F = kConfig.n_ffn;
+    vector("emb.weight", kConfig.vocab_size * C);
+    norm("blocks.0.ln0");
+    norm("ln_out");
+    matrix("head.weight", kConfig.vocab_size, C);
+    for (const std::string block : {"blocks.0.", "blocks.1."}) {
+      for (const char* name : {"ln1", "ln2", "att.ln_x"}) {
+        norm(block + name);
+      }
+      for (const char* name : {"att.x_r", "att.x_w", "att.x_k", "att.x_v", "att.x_a", "att.x_g", "att.k_k",
+                               "att.k_a", "att.r_k", "att.w0", "att.a0", "att.v0", "ffn.x_k"}) {
+        vector(block + name, C);
+      }
+      for (const char* name : {"receptance", "key", "value", "output"}) {
+        matrix(block + "att." + name + ".weight", C, C);
+      }
+      matrix(block + "ffn.key.weight", F, C);
+      matrix(block + "ffn.value.weight", C, F);
+      const std::pair<const char*, int> ranks[] = {{"w", 6}, {"a", 5}, {"v", 4}, {"g", 7}};
+      for (const auto& [name, rank] : ranks) {
+        matrix(block + "att." + name + "1", rank, C);
+        matrix(block + "att." + name + "2", C, rank);
+      }
+    }
+  }
+
+  Tensors tensors;
+
+ private:
+  std::vector<float>& floats(std::ptrdiff_t n) {
+    std::uniform_real_distribution<float> draw(-0.5F, 0.5F);
+    auto& values = floats_.emplace_back(static_cast<std::size_t>(n));
+    std::generate(values.begin(), values.end(), [&] { return draw(generator_); });
+    return values;
+  }
+  void vector(const std::string& name, int n) {
+    auto& values = floats(n);
+    tensors[name] = {Dtype::kF32, values.data(), values.size() * 4};
+  }
+  void norm(const std::string& prefix) {
+    vector(prefix + ".weight", kConfig.n_embd);
+    vector(prefix + ".bias", kConfig.n_embd);
+  }
+  // Any bytes make an int8 or a bf16 matrix; those of the latter are kept small.
+  void matrix(const std::string& name, int n, int k) {
+    const auto bytes =
+        static_cast<std::size_t>(kernels::tile_bytes(static_cast<kernels::Dtype>(dtype_), n, k));
+    auto& values = floats(static_cast<std::ptrdiff_t>(bytes / 4));
+    if (dtype_ == Dtype::kInt8) {
+      auto& scale = floats(n);
+      std::transform(scale.begin(), scale.end(), scale.begin(), [](float x) { return 0.001F * std::abs(x); });
+      tensors[name + ".scale"] = {Dtype::kF32, scale.data(), scale.size() * 4};
+    } else if (dtype_ == Dtype::kBf16) {
+      auto* bits = reinterpret_cast<std::uint16_t*>(values.data());
+      std::generate(bits, bits + bytes / 2,
+                    [&] { return static_cast<std::uint16_t>(0x3D00U + generator_() % 128); });
+    }
+    tensors[name] = {dtype_, values.data(), bytes};
+  }
+
+  Dtype dtype_;
+  std::mt19937 generator_{7};  // NOLINT: the same numbers each run are wanted
+  std::vector<std::vector<float>> floats_;
+};
+
+std::vector<std::vector<std::int32_t>> make_texts() {
+  std::vector<std::vector<std::int32_t>> texts;
+  for (const int length : {3, 0, 600, 1, 40, 17, 300, 12}) {
+    auto& text = texts.emplace_back();
+    for (int i = 0; i < length; ++i) {
+      text.push_back((i * 7 + length) % kConfig.vocab_size);
+    }
+  }
+  return texts;
+}
+
+std::vector<Pool> run(const Backbone& backbone, int threads, bool keep_state) {
+  const auto texts = make_texts();
+  std::vector<Pool> pools(texts.size());
+  std::vector<Sequence> sequences;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    sequences.push_back({texts[i], &pools[i], keep_state, nullptr});
+  }
+  backbone.run(sequences, threads);
+  return pools;
+}
+
+void check_equal(const std::vector<Pool>& found, const std::vector<Pool>& expected) {
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    CHECK(found[i].count == expected[i].count);
+    CHECK(found[i].last == expected[i].last);
+    CHECK(found[i].total == expected[i].total);
+    CHECK(found[i].maximum == expected[i].maximum);
+    CHECK(std::all_of(found[i].last.begin(), found[i].last.end(), [](float x) { return std::isfinite(x); }));
+  }
+}
+
+void test_threads(const Backbone& backbone) {
+  const auto expected = run(backbone, 1, true);
+  check_equal(run(backbone, 3, false), expected);
+  std::vector<std::jthread> callers;
+  for (int i = 0; i < 3; ++i) {
+    callers.emplace_back([&] { check_equal(run(backbone, 2, i == 1), expected); });
+  }
+}
+
+void test_refusals(const Backbone& backbone) {
+  const std::int32_t good[] = {1, 2};
+  const std::int32_t bad[] = {1, kConfig.vocab_size};
+  Pool pool;
+  const auto run_one = [&](std::span<const std::int32_t> tokens, Pool* with, bool keep) {
+    const Sequence sequence{tokens, with, keep, nullptr};
+    backbone.run({&sequence, 1}, 1);
+  };
+  CHECK_THROWS(run_one(bad, &pool, true), EngineError);
+  CHECK_THROWS(run_one(good, nullptr, true), EngineError);
+  run_one(good, &pool, false);
+  CHECK_THROWS(run_one(good, &pool, true), EngineError);
+  Pool other;
+  run_one(good, &other, true);
+  other.state.wkv.pop_back();
+  CHECK_THROWS(run_one(good, &other, true), EngineError);
+  std::vector<float> hidden(static_cast<std::size_t>(kConfig.n_embd)), logits(1);
+  CHECK_THROWS(backbone.logits(hidden, logits), EngineError);
+}
+
+}  // namespace
+
+int main() {
+  for (const Dtype dtype : {Dtype::kF32, Dtype::kBf16, Dtype::kInt8}) {
+    const Model model(dtype);
+    for (const std::string& isa : isa_names()) {
+      if (has_isa(isa)) {
+        const Backbone backbone(kConfig, model.tensors, isa);
+        CHECK(backbone.isa() == isa);
+        test_threads(backbone);
+        test_refusals(backbone);
+      }
+    }
+    Tensors less = model.tensors;
+    less.erase("ln_out.bias");
+    CHECK_THROWS(Backbone(kConfig, less, ""), EngineError);
+    Tensors cut = model.tensors;
+    cut["blocks.0.ffn.key.weight"].size_bytes -= 4;
+    CHECK_THROWS(Backbone(kConfig, cut, ""), EngineError);
+    Config wrong = kConfig;
+    wrong.head_size = 7;
+    CHECK_THROWS(Backbone(wrong, model.tensors, ""), EngineError);
+  }
+}
