@@ -53,7 +53,9 @@ def test_wrong_uses(program, tmp_path):
     )
     status, _, err = program("export", str(tmp_path), "out", "--dtype", "f16")
     assert status == 2
-    assert err.startswith("error: invalid value for '--dtype': 'f16' is not one of 'f32', 'bf16'; see ")
+    assert err.startswith(
+        "error: invalid value for '--dtype': 'f16' is not one of 'f32', 'bf16', 'int8'; see "
+    )
     status, _, err = program("export", str(tmp_path), str(tmp_path / "out"))
     assert (status, err.count("\n")) == (2, 1)
     assert "manifest.json" in err

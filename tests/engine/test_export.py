@@ -9,7 +9,8 @@ import pytest
 
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.engine.export import export
-from gooseguard.engine.file import from_bf16, read_engine_file, to_bf16
+from gooseguard.engine.file import read_engine_file
+from gooseguard.engine.stored import from_bf16, to_bf16
 
 pytest.importorskip("torch")
 

@@ -48,7 +48,7 @@ class StoredTensor(NamedTuple):
     name: str
     """Such as "backbone.emb.weight"."""
     dtype: str
-    """As safetensors writes it: "F32" or "BF16"."""
+    """As safetensors writes it: "F32", "BF16" or "I8"."""
     data: npt.NDArray[Any]
     """Its values; of BF16 their bits, as uint16. C order."""
 
@@ -311,7 +311,8 @@ def weights_digest(tensors: Iterable[StoredTensor]) -> str:
 
     It is the SHA-256 over, for each tensor in the order of the code points of its name: the canonical JSON of
     [name, dtype, shape], such as `["categories.bias","F32",[7]]`, in UTF-8; a line feed (`\n`); the tensor's
-    values, little-endian, in C order, 4 bytes each of F32 and 2 of BF16.
+    values, little-endian, in C order, 4 bytes each of F32, 2 of BF16 and 1 of I8. Shape
+    and order are those of the model, not of tiles in a file.
 
     Args:
         tensors: sorted by name already, so that they may be read one at a time.

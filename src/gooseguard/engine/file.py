@@ -1,8 +1,9 @@
 """The engine file: one safetensors file that holds a whole text model, read without torch.
 
-Its metadata are texts: `format`, `format_version`, `dtype` ("f32" or "bf16"), `config`, `calibration`,
-`vocabulary` and `card` (canonical JSON), and, in hex, `weights_sha256`, `digest` (of what the file holds) and
-`parent` (of the float32 checkpoint). In a "bf16" file the matrices are BF16; vectors, being few, stay F32.
+Its metadata are texts: `format`, `format_version`, `dtype` ("f32", "bf16" or "int8"), `config`,
+`calibration`, `vocabulary` and `card` (canonical JSON), and, in hex, `weights_sha256`, `digest` (of what the
+file holds) and `parent` (of the float32 checkpoint). The file is mapped, not read: what is never used takes
+no memory, and processes share the rest. Matrices lie in tiles (`tiles`), each at a multiple of 64 bytes.
 docs/formats.md has the format in words.
 """
 
@@ -11,12 +12,12 @@ from __future__ import annotations
 import json
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
+from safetensors import SafetensorError, safe_open
 
 from gooseguard.codec.scores import Calibration
 from gooseguard.codec.text_model import (
@@ -24,7 +25,6 @@ from gooseguard.codec.text_model import (
     StoredTensor,
     TextModel,
     TextModelConfig,
-    check_tensor_shapes,
     check_values,
     check_vocabulary,
     model_digest,
@@ -34,26 +34,35 @@ from gooseguard.codec.text_model import (
 from gooseguard.codec.tokenizer import Tokenizer
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.core.manifest import canonical_json
+from gooseguard.engine.stored import (
+    DTYPES,
+    WidenedTensors,
+    expected_tensors,
+    is_tiled,
+    laid_out,
+    store,
+    stored_dtype,
+    taken_out,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 FORMAT = "gooseguard-engine"
 """Name of the file format."""
 
-FORMAT_VERSION = 1
-"""Newest format version that is read, and the one that is written."""
-
-DTYPES = ("f32", "bf16")
-"""What weights can be stored as."""
+FORMAT_VERSION = 2
+"""Newest format version that is read, and the one that is written. Version 1 had no tiles and no int8."""
 
 DIGEST_DIGITS = 12
 """Hex digits of a digest that are shown."""
 
+ALIGNMENT = 64
+"""Bytes that the place of a tile in a file is a multiple of: a line of the cache."""
+
 _KEYS = ("dtype", "config", "calibration", "vocabulary", "card", "weights_sha256", "digest", "parent")
-_STORED: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "BF16": np.dtype("<u2")}
-_SPEC_DTYPES = {"F32": "float32", "BF16": "bfloat16"}
+_NUMPY: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "BF16": np.dtype("<u2"), "I8": np.dtype("i1")}
 _AGAIN = "copy it again, or export it again"
 
 
@@ -62,15 +71,17 @@ class EngineFile:
     """A text model as it was read from an engine file."""
 
     model: TextModel
-    """The model, all tensors widened to float32."""
+    """The model; its tensors are widened to float32 one at a time, when asked for."""
     dtype: str
-    """What its matrices are stored as: "f32" or "bf16"."""
+    """What its matrices are stored as: "f32", "bf16" or "int8"."""
     weights_sha256: str
     """Digest (hex) of the weights as they are stored; compared with them only where that was asked."""
     digest: str
     """Digest (hex) of what the file holds; a "f32" file is the same model as its parent."""
     parent: str
     """Digest (hex) of the float32 checkpoint."""
+    stored: Mapping[str, StoredTensor] = field(default_factory=dict)
+    """Its tensors as they lie in the file, by name, in mapped memory."""
 
     @property
     def name(self) -> str:
@@ -86,25 +97,13 @@ class _Place(NamedTuple):
     offset: int
 
 
-def to_bf16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Round finite float32 to bfloat16, ties to even; gives its bits, a new array of the same shape."""
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    is_odd = (bits >> np.uint32(16)) & np.uint32(1)
-    return ((bits + (np.uint32(0x7FFF) + is_odd)) >> np.uint32(16)).astype(np.uint16)
-
-
-def from_bf16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """Widen bfloat16, given as its bits, to float32; exact, a new array of the same shape."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-
-
 def write_engine_file(path: Path, model: TextModel, dtype: str, parent: str) -> EngineFile:
     """Write a model as an engine file; equal models give equal bytes.
 
     Args:
         path: the file, replaced if there is one.
         model: a whole model.
-        dtype: "f32" or "bf16".
+        dtype: "f32", "bf16" or "int8".
         parent: digest (hex) of the float32 checkpoint.
 
     Returns:
@@ -117,76 +116,64 @@ def write_engine_file(path: Path, model: TextModel, dtype: str, parent: str) -> 
     if dtype not in DTYPES:
         raise ConfigError(f"engine file: dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")
     model.check(f"engine file {path}")
-    stored = [_store(name, model.tensors[name], dtype) for name in sorted(model.tensors)]
-    weights_sha256 = weights_digest(stored)
+    stored = [tensor for name in model.tensors for tensor in store(name, model.tensors[name], dtype)]
+    weights_sha256 = weights_digest(sorted(stored, key=lambda tensor: tensor.name))
     metadata = {
+        "calibration": canonical_json(model.calibration.to_json()),
+        "card": canonical_json(model.card),
+        "config": canonical_json(model.config.to_json()),
+        "digest": model_digest(weights_sha256, model.config, model.calibration),
+        "dtype": dtype,
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "dtype": dtype,
-        "config": canonical_json(model.config.to_json()),
-        "calibration": canonical_json(model.calibration.to_json()),
-        "vocabulary": model.tokenizer.to_json(),
-        "card": canonical_json(model.card),
-        "weights_sha256": weights_sha256,
-        "digest": model_digest(weights_sha256, model.config, model.calibration),
         "parent": parent,
+        "vocabulary": model.tokenizer.to_json(),
+        "weights_sha256": weights_sha256,
     }
-    specs = {
-        name: TensorSpec(
-            dtype=_SPEC_DTYPES[kind], shape=data.shape, data_ptr=data.ctypes.data, data_len=data.nbytes
-        )
-        for name, kind, data in stored
-    }
+    # Tiles first, so that each begins at a whole line of the cache; then by size of a number.
+    order = sorted(stored, key=lambda tensor: (not is_tiled(tensor.name), -tensor.data.itemsize, tensor.name))
     partial = path.with_name(f"{path.name}.partial")
     try:
-        serialize_file(specs, partial, metadata)
-        _order_header(partial)
-        written = read_engine_file(partial, verify=True)
+        _write(partial, metadata, [laid_out(tensor) for tensor in order])
+        read_engine_file(partial, verify=True)
         partial.replace(path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise ArtefactError(
             f"engine file {path}: cannot be written ({type(error).__name__}: {error})"
         ) from None
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-    return written
+    return read_engine_file(path)
 
 
-def _store(name: str, tensor: npt.NDArray[np.float32], dtype: str) -> StoredTensor:
-    """Give a tensor as it is to be stored: matrices as `dtype`, vectors as float32."""
-    is_matrix = sum(size > 1 for size in tensor.shape) > 1
-    if dtype == "f32" or not is_matrix:
-        return StoredTensor(name, "F32", np.ascontiguousarray(tensor, dtype="<f4"))
-    bits = to_bf16(tensor)
-    if not np.isfinite(from_bf16(bits)).all():
-        raise ArtefactError(
-            f"engine file: {name} holds a number too large for bfloat16; export with dtype f32"
-        )
-    return StoredTensor(name, "BF16", bits.astype("<u2", copy=False))
+def _write(path: Path, metadata: Mapping[str, str], tensors: Sequence[StoredTensor]) -> None:
+    """Write a safetensors file; the library's own writer neither aligns nor keeps an order.
 
-
-def _order_header(path: Path) -> None:
-    """Put the metadata in order: safetensors writes them in another order each time."""
-    with path.open("r+b") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(size))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(ordered) > size:
-            raise ArtefactError(
-                f"engine file {path}: safetensors wrote a header of another form; report this"
-            )
-        stream.seek(8)
-        stream.write(ordered.ljust(size))
+    Source: https://huggingface.co/docs/safetensors, "Format": 8 bytes of length, a JSON header padded with
+    spaces, the tensors without gaps.
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    begin = 0
+    for name, dtype, data in tensors:
+        end = begin + data.nbytes
+        header[name] = {"dtype": dtype, "shape": list(data.shape), "data_offsets": [begin, end]}
+        begin = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    size = -(-(8 + len(text)) // ALIGNMENT) * ALIGNMENT - 8
+    with path.open("wb") as stream:
+        stream.write(size.to_bytes(8, "little"))
+        stream.write(text.ljust(size))
+        for tensor in tensors:
+            stream.write(np.ascontiguousarray(tensor.data, _NUMPY[tensor.dtype]).data)
 
 
 def read_engine_file(path: Path, *, verify: bool = False) -> EngineFile:
-    """Read an engine file; config and calibration are always checked against the digest.
+    """Map an engine file; config and calibration are always checked against the digest.
 
     Args:
-        path: the file.
-        verify: also check the weights against it, which costs a pass over them.
+        path: the file. It must not be written to while it is in use; replacing it is fine.
+        verify: also check the weights against the digest, which costs a pass over them.
 
     Raises:
         ArtefactError: no such file, truncated, of another or a newer format, altered; says what to do.
@@ -197,6 +184,7 @@ def read_engine_file(path: Path, *, verify: bool = False) -> EngineFile:
         raise ArtefactError(f"{where}: {found}; expected a file that `gooseguard export` wrote")
     try:
         metadata, places = _read_header(path)
+        memory = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
     except (OSError, SafetensorError) as error:
         raise ArtefactError(
             f"{where}: not a whole safetensors file ({error}); was it cut short? {_AGAIN}"
@@ -208,32 +196,14 @@ def read_engine_file(path: Path, *, verify: bool = False) -> EngineFile:
             f"{where}: config, calibration or a digest was altered after export: they do not give the digest "
             f"{metadata['digest'][:DIGEST_DIGITS]}; export it again"
         )
-    findings = Findings()
-    with findings.collect():
-        check_tensor_shapes({name: place.shape for name, place in places.items()}, config)
-    findings.messages += [
-        f"{name} is stored as {place.dtype}, expected {' or '.join(_STORED)}"
-        for name, place in places.items()
-        if place.dtype not in _STORED
-    ]
-    findings.raise_any(where)
-    tensors: dict[str, npt.NDArray[np.float32]] = {}
-    found = weights_digest(_read_tensors(path, places, tensors)) if verify else ""
-    if verify:
-        with findings.collect():
-            check_values(tensors)
-        if found != metadata["weights_sha256"]:
-            findings.messages.append(
-                f"the weights were altered after export: they have another SHA-256; {_AGAIN}"
-            )
-        findings.raise_any(where)
-    else:
-        for _ in _read_tensors(path, places, tensors):
-            pass
-    model = TextModel(config, tensors, calibration, tokenizer, card)
-    return EngineFile(
-        model, metadata["dtype"], metadata["weights_sha256"], metadata["digest"], metadata["parent"]
+    stored = _map_tensors(memory, places, config, metadata, where)
+    model = TextModel(config, WidenedTensors(stored, config.shapes()), calibration, tokenizer, card)
+    file = EngineFile(
+        model, metadata["dtype"], metadata["weights_sha256"], metadata["digest"], metadata["parent"], stored
     )
+    if verify:
+        _verify(file, where)
+    return file
 
 
 def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Place]]:
@@ -253,20 +223,71 @@ def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Place]]:
     }
 
 
-def _read_tensors(
-    path: Path, places: Mapping[str, _Place], tensors: dict[str, npt.NDArray[np.float32]]
-) -> Iterator[StoredTensor]:
-    """Read one tensor after another, by name, into `tensors`; give each as it is stored."""
-    with path.open("rb") as stream:
-        for name in sorted(places):
-            dtype, shape, offset = places[name]
-            stream.seek(offset)
-            data = np.fromfile(stream, _STORED[dtype], math.prod(shape))
-            if data.size != math.prod(shape):
-                raise ArtefactError(f"engine file {path}: {name} was cut short while it was read; {_AGAIN}")
-            data = data.reshape(shape)
-            tensors[name] = from_bf16(data) if dtype == "BF16" else data.astype(np.float32, copy=False)
-            yield StoredTensor(name, dtype, data)
+def _map_tensors(
+    memory: npt.NDArray[np.uint8],
+    places: Mapping[str, _Place],
+    config: TextModelConfig,
+    metadata: Mapping[str, str],
+    where: str,
+) -> dict[str, StoredTensor]:
+    """Give the tensors as they lie in the file, after a check that they are those of the config."""
+    is_first_version = metadata["format_version"] == "1"
+    shapes = config.shapes()
+    if is_first_version:
+        expected = {
+            name: (stored_dtype(name, shape, metadata["dtype"]), shape) for name, shape in shapes.items()
+        }
+    else:
+        expected = expected_tensors(shapes, metadata["dtype"])
+    findings = Findings()
+    findings.messages = _misfits(
+        {name: (place.dtype, place.shape) for name, place in places.items()}, expected
+    )
+    findings.raise_any(where)
+    stored = {}
+    for name, (dtype, shape, offset) in places.items():
+        data = memory[offset : offset + math.prod(shape) * _NUMPY[dtype].itemsize]
+        tensor = StoredTensor(name, dtype, data.view(_NUMPY[dtype]).reshape(shape))
+        stored[name] = laid_out(tensor) if is_first_version else tensor
+    return stored
+
+
+def _misfits(
+    found: Mapping[str, tuple[str, tuple[int, ...]]], expected: Mapping[str, tuple[str, tuple[int, ...]]]
+) -> list[str]:
+    """List what is missing, unexpected, or of another dtype or shape."""
+    messages = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    messages += [f"{name} is unexpected" for name in sorted(found.keys() - expected.keys())]
+    for name in sorted(found.keys() & expected.keys()):
+        (dtype, shape), (expected_dtype, expected_shape) = found[name], expected[name]
+        if dtype != expected_dtype:
+            messages.append(f"{name} is stored as {dtype}, expected {expected_dtype}")
+        if shape != expected_shape:
+            messages.append(f"{name} is {shape}, expected {expected_shape}")
+    return messages
+
+
+def _verify(file: EngineFile, where: str) -> None:
+    """Check the weights against their digest."""
+    shapes = file.model.config.shapes()
+
+    def tensors() -> Iterator[StoredTensor]:
+        for name in sorted(file.stored):
+            tensor = file.stored[name]
+            yield taken_out(tensor, shapes[name]) if name in shapes else tensor
+
+    findings = Findings()
+    with findings.collect():
+        check_values(file.model.tensors)
+    if weights_digest(tensors()) != file.weights_sha256:
+        findings.messages.append(
+            f"the weights were altered after export: they have another SHA-256; {_AGAIN}"
+        )
+    for name, tensor in file.stored.items():
+        # What pads a tile is in no digest.
+        if name in shapes and not np.array_equal(laid_out(taken_out(tensor, shapes[name])).data, tensor.data):
+            findings.messages.append(f"{name} has weights where there is no channel; {_AGAIN}")
+    findings.raise_any(where)
 
 
 def _check_format(metadata: Mapping[str, str], where: str) -> None:
@@ -290,7 +311,8 @@ def _check_format(metadata: Mapping[str, str], where: str) -> None:
         raise ArtefactError(f"{where}: metadata {', '.join(missing)} missing; export it again")
     if metadata["dtype"] not in DTYPES:
         raise ArtefactError(
-            f"{where}: dtype is {metadata['dtype']!r}, expected {' or '.join(DTYPES)}; upgrade gooseguard"
+            f"{where}: dtype is {metadata['dtype']!r}, expected one of {', '.join(DTYPES)}; "
+            "upgrade gooseguard"
         )
 
 

@@ -1,0 +1,117 @@
+"""What tensors are rounded to, and that a file's layout loses nothing."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gooseguard.engine.stored import (
+    WidenedTensors,
+    expected_tensors,
+    from_bf16,
+    is_tiled,
+    lay_out_all,
+    stored_dtype,
+    to_bf16,
+)
+
+SHAPES = {
+    "emb.weight": (5, 4),
+    "blocks.0.ln0.weight": (4,),
+    "blocks.1.att.w1": (4, 3),
+    "blocks.1.att.w2": (3, 4),
+    "blocks.1.att.r_k": (2, 2),
+    "blocks.1.att.x_k": (1, 1, 4),
+    "blocks.1.att.ln_x.weight": (4,),
+    "blocks.0.ffn.key.weight": (7, 4),
+    "blocks.0.att.output.weight": (4, 4),
+    "categories.weight": (3, 12),
+}
+TILED = {"blocks.1.att.w1", "blocks.1.att.w2", "blocks.0.ffn.key.weight", "blocks.0.att.output.weight"}
+
+
+# Ties go to the even one: 1 + 2^-8 is between 0x3f80 and 0x3f81, 1 + 3 * 2^-8 between 0x3f81 and 0x3f82.
+@pytest.mark.parametrize(
+    ("value", "bits"),
+    [
+        (1.0, 0x3F80),
+        (-2.5, 0xC020),
+        (0.0, 0x0000),
+        (-0.0, 0x8000),
+        (1 + 2**-8, 0x3F80),
+        (1 + 2**-8 + 2**-20, 0x3F81),
+        (1 + 3 * 2**-8, 0x3F82),
+        (3.3895313892515355e38, 0x7F7F),
+        (2**-149, 0x0000),
+    ],
+)
+def test_bf16_of_known_numbers(value, bits):
+    assert to_bf16(np.array([value], np.float32)).tolist() == [bits]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-(2.0**127), 2.0**127, width=32))
+def test_bf16_is_the_nearest(value):
+    exact = np.array([value], np.float32)
+    bits = to_bf16(exact)
+    rounded = float(from_bf16(bits)[0])
+    for step in (-1, 1):
+        magnitude = (int(bits[0]) & 0x7FFF) + step
+        if 0 <= magnitude < 0x7F80:
+            neighbour = from_bf16(np.array([int(bits[0]) & 0x8000 | magnitude], np.uint16))
+            assert abs(value - rounded) <= abs(value - float(neighbour[0]))
+    assert to_bf16(from_bf16(bits)).tolist() == bits.tolist()
+
+
+def test_which_tensors_lie_in_tiles():
+    assert {name for name in SHAPES if is_tiled(name)} == TILED
+    assert all(is_tiled(f"backbone.{name}") for name in TILED)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        ("f32", {"F32": set(SHAPES)}),
+        (
+            "bf16",
+            {
+                "F32": {"blocks.0.ln0.weight", "blocks.1.att.x_k", "blocks.1.att.ln_x.weight"},
+                "BF16": {"emb.weight", "blocks.1.att.r_k", "categories.weight"} | TILED,
+            },
+        ),
+        (
+            "int8",
+            {
+                "F32": {"blocks.0.ln0.weight", "blocks.1.att.x_k", "blocks.1.att.ln_x.weight"},
+                "BF16": {
+                    "emb.weight",
+                    "blocks.1.att.r_k",
+                    "categories.weight",
+                    "blocks.1.att.w1",
+                    "blocks.1.att.w2",
+                },
+                "I8": {"blocks.0.ffn.key.weight", "blocks.0.att.output.weight"},
+            },
+        ),
+    ],
+)
+def test_stored_dtypes(dtype, expected):
+    for stored, names in expected.items():
+        assert {name for name, shape in SHAPES.items() if stored_dtype(name, shape, dtype) == stored} == names
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "int8"])
+def test_what_is_laid_out_is_as_expected_and_comes_back(dtype):
+    rng = np.random.default_rng(1)
+    tensors = {name: rng.normal(0, 1, shape).astype(np.float32) for name, shape in SHAPES.items()}
+    stored = lay_out_all(tensors, dtype)
+    assert {name: (tensor.dtype, tensor.data.shape) for name, tensor in stored.items()} == expected_tensors(
+        SHAPES, dtype
+    )
+    widened = WidenedTensors(stored, SHAPES)
+    assert list(widened) == list(SHAPES)
+    # bfloat16 keeps 8 bits, int8 7 bits of the largest of a channel; both round.
+    bound = {"f32": 0.0, "bf16": 2.0**-8, "int8": 4.0 / 127 / 2}[dtype]
+    for name, tensor in tensors.items():
+        assert widened[name].dtype == np.float32
+        assert np.abs(widened[name] - tensor).max() <= bound * 4, name
