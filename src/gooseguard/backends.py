@@ -17,13 +17,17 @@ from gooseguard.codec.text_model import StoredTensor, model_digest, weights_dige
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.engine.file import FORMAT, EngineFile, read_engine_file
 from gooseguard.engine.portable import PortableBackbone
-from gooseguard.engine.scorer import TextScorer
+from gooseguard.engine.scorer import Backbone, TextScorer
+from gooseguard.engine.stored import lay_out_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from gooseguard.models.language import LanguageModel
     from gooseguard.models.scorer import LanguageScorer
+
+BACKENDS = ("native", "portable")
+"""What can run a model, fastest first."""
 
 STARTER = "starter-text"
 """The model that ships with Gooseguard."""
@@ -40,10 +44,12 @@ def load(
     vocabulary: str | Path | None = None,
     calibration: str | Path | None = None,
     categories: Collection[str] | None = None,
+    backend: str | None = None,
+    isa: str | None = None,
 ) -> TextScorer | LanguageScorer:
     """Load a model that scores text.
 
-    Warns once, as `RuntimeWarning`, where the native extension is missing.
+    Warns once, as `RuntimeWarning`, where the native extension is missing and `backend` does not say which.
 
     Args:
         model: path of an engine file, of a checkpoint folder, or of an official RWKV checkpoint with a
@@ -54,17 +60,14 @@ def load(
         vocabulary: World vocabulary file of an official checkpoint; `None` for that of the `rwkv` package.
         calibration: calibration file of an official checkpoint (docs/score.md).
         categories: those to score with an official checkpoint, a question each; `None` for all.
+        backend: "native" for the compiled engine, "portable" for NumPy; `None` for the first that is there.
+        isa: instruction set the compiled engine is held to, such as "avx2"; `None` for the best there is.
 
     Raises:
         ArtefactError: there is no such file, or it is no whole model.
         ConfigError: `threads` is below 1, the `train` extra is missing, or an option does not fit the model.
     """
-    if (reason := extension.problem()) is not None:
-        warnings.warn(
-            f"the native extension is {reason}; the Python one gives the same scores, more slowly",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    backend = _choose_backend(backend, isa)
     path = None if model is None else Path(model)
     if path is not None and is_official(path):
         if spans:
@@ -75,7 +78,15 @@ def load(
         raise ConfigError(f"{name}: {path or STARTER} has its own; the option is for official checkpoints")
     file = _read_text_model(path)
     # Each worker of the scorer calls the backbone for itself.
-    backbone = PortableBackbone(file.model.config.backbone, file.model.backbone, threads=1)
+    backbone: Backbone
+    if backend == "native":
+        # Late, because it may not be there.
+        from gooseguard.engine.native import NativeBackbone  # noqa: PLC0415
+
+        stored = file.stored or lay_out_all(file.model.tensors, file.dtype)
+        backbone = NativeBackbone(file.model.config.backbone, stored, threads=1, isa=isa)
+    else:
+        backbone = PortableBackbone(file.model.config.backbone, file.model.backbone, threads=1)
     return TextScorer(file, backbone, threads=count_processors() if threads is None else threads, spans=spans)
 
 
@@ -121,6 +132,31 @@ def is_official(path: Path) -> bool:
     except (OSError, SafetensorError):
         # The reader of engine files says what is wrong with it.
         return False
+
+
+def _choose_backend(backend: str | None, isa: str | None) -> str:
+    """Give the backend to use, which is there.
+
+    Raises:
+        ConfigError: it is unknown or not there, or an instruction set is named that it cannot use.
+    """
+    reason = extension.problem()
+    if backend not in (None, *BACKENDS):
+        raise ConfigError(f"backend is {backend!r}, expected one of {', '.join(BACKENDS)}")
+    if reason is not None and (backend == "native" or isa is not None):
+        raise ConfigError(f"the native extension is {reason}; expected no backend 'native' and no isa")
+    if backend == "portable" and isa is not None:
+        raise ConfigError(f"isa is {isa!r}, which only the backend 'native' can be held to")
+    if backend is not None:
+        return backend
+    if reason is None:
+        return "native"
+    warnings.warn(
+        f"the native extension is {reason}; the Python one gives the same scores, more slowly",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return "portable"
 
 
 def count_processors() -> int:

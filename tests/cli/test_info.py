@@ -29,6 +29,7 @@ def test_facts_as_json(program):
     assert facts["model"] == {
         "name": "fake@0123456789ab",
         "backend": "fake_scorer.FakeScorer",
+        "instruction_set": None,
         "threads": 3,
         "categories": ["hate", "insult", "toxicity"],
         "languages": ["en"],

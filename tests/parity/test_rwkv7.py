@@ -7,12 +7,14 @@ import importlib.util
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from gooseguard.codec import extension
 from gooseguard.codec.layout import RwkvConfig, infer_config, tensor_shapes
 from gooseguard.engine import reference
 from gooseguard.engine.portable import PortableBackbone
@@ -51,7 +53,30 @@ def torch_logits(config: RwkvConfig, tensors: dict[str, np.ndarray], tokens: np.
     return reference.logits(tensors, hidden[0].numpy())
 
 
-BACKENDS = {"reference": reference_logits, "portable": portable_logits, "torch": torch_logits}
+def native_logits(
+    config: RwkvConfig, tensors: dict[str, np.ndarray], tokens: np.ndarray, isa: str
+) -> np.ndarray:
+    if extension.problem() is not None:
+        pytest.skip(f"native extension {extension.problem()}")
+    from gooseguard.engine.native import NativeBackbone, instruction_sets
+
+    if not instruction_sets().get(isa, False):
+        pytest.skip(f"not tested: this CPU or this build has no {isa}")
+    backbone = NativeBackbone.from_tensors(config, tensors, isa=isa)
+    ((hidden, _),) = backbone.run([tokens])
+    return backbone.logits(hidden)
+
+
+BACKENDS = {
+    "reference": reference_logits,
+    "portable": portable_logits,
+    "torch": torch_logits,
+    "native_scalar": partial(native_logits, isa="scalar"),
+    "native_avx2": partial(native_logits, isa="avx2"),
+    "native_avx2vnni": partial(native_logits, isa="avx2vnni"),
+    "native_avx512": partial(native_logits, isa="avx512"),
+    "native_neon": partial(native_logits, isa="neon"),
+}
 
 backend = pytest.mark.parametrize("logits_of", BACKENDS.values(), ids=BACKENDS.keys())
 

@@ -91,6 +91,7 @@ def collect_facts(load: LoadScorer, model: str | None, threads: int | None) -> d
     facts["model"] = {
         "name": scorer.name,
         "backend": getattr(scorer, "backend", f"{type(scorer).__module__}.{type(scorer).__qualname__}"),
+        "instruction_set": getattr(scorer, "isa", None),
         "threads": threads or facts["machine"]["cores"],
         "categories": sorted(scorer.categories),
         "languages": sorted(scorer.languages),
@@ -153,9 +154,18 @@ def _page(facts: Mapping[str, Any]) -> Group:
             Text(f"  not available: {facts['model_error']}\n", style="yellow"),
         ]
     else:
+        isa = {"instruction set": model["instruction_set"]} if model["instruction_set"] else {}
         lists = {key: ", ".join(model[key]) for key in ("categories", "languages", "modalities")}
         parts.append(
-            _table("model", {**{key: model[key] for key in ("name", "backend", "threads")}, **lists})
+            _table(
+                "model",
+                {
+                    **{key: model[key] for key in ("name", "backend")},
+                    **isa,
+                    "threads": model["threads"],
+                    **lists,
+                },
+            )
         )
         if model["card"]:
             parts.append(_table("model card", card_lines(model["card"])))

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
@@ -49,11 +50,15 @@ EPILOG = """[bold]Start here[/bold]
 
 
 def load_scorer(model: str | None, *, threads: int | None, spans: bool, **options: Any) -> Scorer:  # noqa: ANN401  (as `backends.load` takes them)
-    """Load a model through `backends.load`; `None` is the packaged starter."""
+    """Load a model through `backends.load`; `None` is the packaged starter.
+
+    The environment's `GOOSEGUARD_ISA` holds the compiled engine to an instruction set.
+    """
     # Only here, so that --help and --version need no NumPy.
     from gooseguard import backends  # noqa: PLC0415
 
-    return backends.load(model, threads=threads, spans=spans, **options)
+    isa = os.environ.get("GOOSEGUARD_ISA") or None
+    return backends.load(model, threads=threads, spans=spans, isa=isa, **options)
 
 
 def write_engine_file(checkpoint: Path, output: Path, dtype: str) -> object:

@@ -237,6 +237,19 @@ class PortableBackbone:
         state = State(arrays["attention_shift"], arrays["wkv"], arrays["ffn_shift"])
         return PooledState(arrays["last"], arrays["total"], arrays["maximum"], int(arrays["count"][0]), state)
 
+    def features(self, ids: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Give what a head reads of whole texts: last, mean and maximum, float32 (n, 3 C).
+
+        Args:
+            ids: int32, (N,): token ids of all texts.
+            offsets: int64, (n + 1,): text i has `ids[offsets[i] : offsets[i + 1]]`; none give zeros.
+
+        Raises:
+            EngineError: an id is outside the vocabulary.
+        """
+        pools = self.pool(np.split(ids, offsets[1:-1]), keep_state=False)
+        return np.stack([np.concatenate([pool.last, pool.mean, pool.maximum]) for pool in pools])
+
     def _units(self, ids: Sequence[npt.NDArray[np.int64]]) -> list[list[int]]:
         return cut_units([len(tokens) for tokens in ids], self._unit_tokens)
 

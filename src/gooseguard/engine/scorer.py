@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from gooseguard.codec.normalize import normalize
 from gooseguard.codec.scores import TEXT_ONLY, to_scores
 from gooseguard.codec.text_model import HEAD_BIAS, HEAD_WEIGHT
 from gooseguard.codec.tokenizer import TextStream
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from gooseguard.core.content import Content
     from gooseguard.engine.file import EngineFile
-    from gooseguard.engine.portable import PooledState
 
 JOB_BYTES = 8192
 """Text of one job at most, in bytes; a longer text is a job of its own. A few units of the backbone."""
@@ -48,17 +46,41 @@ SPAN_SCORE = 0.5
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s|\Z)|[。！？।؟]+[”’」』）]*|[\n\r\x85\u2028\u2029]+")
 
 
-class Backbone(Protocol):
-    """What a scorer asks of an engine: `portable.PortableBackbone` is one."""
+class Pool(Protocol):
+    """One sequence so far, as a head reads it: `portable.PooledState` is one."""
 
+    @property
+    def last(self) -> npt.NDArray[np.float32]:
+        """(C,): hidden state of the last token."""
+
+    @property
+    def mean(self) -> npt.NDArray[np.float32]:
+        """(C,): mean of the hidden states."""
+
+    @property
+    def maximum(self) -> npt.NDArray[np.float32]:
+        """(C,): largest hidden state of each channel."""
+
+    @property
+    def count(self) -> int:
+        """Tokens so far."""
+
+
+class Backbone(Protocol):
+    """What a scorer asks of an engine: `native.NativeBackbone` and `portable.PortableBackbone` are such."""
+
+    # Each engine takes its own pools only, which a scorer sees to: hence Any.
     def pool(
         self,
         sequences: Sequence[npt.ArrayLike],
-        before: Sequence[PooledState | None] | None = None,
+        before: Sequence[Any] | None = None,
         *,
         keep_state: bool = True,
-    ) -> list[PooledState]:
+    ) -> Sequence[Pool]:
         """Give what a head reads of each sequence of token ids."""
+
+    def features(self, ids: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Give last, mean and maximum, float32 (n, 3 C), of texts `ids[offsets[i] : offsets[i + 1]]`."""
 
 
 @runtime_checkable
@@ -78,7 +100,7 @@ class TextState:
 
     stream: TextStream
     """What is held back until the next piece makes it certain."""
-    pool: PooledState | None = None
+    pool: Pool | None = None
     """What was read: sums for the heads, and the recurrent state."""
     is_visible: bool = False
     """Whether anything but white space was read."""
@@ -128,8 +150,9 @@ class TextScorer:
         self.categories: frozenset[str] = frozenset(model.config.categories)
         self.modalities: frozenset[Modality] = TEXT_ONLY
         self.languages: frozenset[str] = frozenset(model.config.languages)
-        # "portable" is NumPy.
+        # "native" is the compiled engine, "portable" NumPy.
         self.backend: str = type(backbone).__name__.removesuffix("Backbone").lower()
+        self.isa: str | None = getattr(backbone, "isa", None)
         self.digest: str = file.digest
         self.parent: str = file.parent
         self.card = model.card
@@ -204,7 +227,7 @@ class TextScorer:
         self._read(state, Part.from_text(text).text)
         if state.pool is None or not state.is_visible:
             return Scores(dict.fromkeys(self._calibration.categories), self.name)
-        return to_scores(self._logits([state.pool])[0], self._calibration, self.name)
+        return to_scores(self._logits(_features(state.pool)), self._calibration, self.name)
 
     def finish(self, state: TextState) -> Scores:
         """Read what was held back; the scores equal those of one call with the whole text.
@@ -216,11 +239,11 @@ class TextScorer:
         self._close(state)
         if state.pool is None or not state.is_visible:
             raise _empty()
-        return to_scores(self._logits([state.pool])[0], self._calibration, self.name)
+        return to_scores(self._logits(_features(state.pool)), self._calibration, self.name)
 
     def count_tokens(self, text: str) -> int:
         """Give how many tokens a text is, normalised as it is scored."""
-        return len(self._tokenizer.encode(normalize(text).text))
+        return len(self._tokenizer.encode_texts([text]).ids)
 
     def _score_job(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
         """Score the contents of one job, on one worker."""
@@ -264,26 +287,21 @@ class TextScorer:
 
     def _score_texts(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
         """Give the logits, float32 (K,), of each text; `None` for one that shows nothing."""
-        rows: list[npt.NDArray[np.float32] | None] = [None] * len(texts)
+        rows: list[npt.NDArray[np.float32] | None] = []
         for group in _cut_jobs([len(text) for text in texts], JOB_BYTES):
             if len(texts[group[0]]) > PIECE_CHARACTERS:
-                pools = [self._pool_long(texts[group[0]])]
+                pool = self._pool_long(texts[group[0]])
+                rows.append(None if pool is None else self._logits(_features(pool)))
             else:
-                pools = self._pool_short([texts[number] for number in group])
-            visible = [(number, pool) for number, pool in zip(group, pools, strict=True) if pool is not None]
-            if visible:
-                logits = self._logits([pool for _, pool in visible])
-                for (number, _), row in zip(visible, logits, strict=True):
-                    rows[number] = row
+                encoded = self._tokenizer.encode_texts([texts[number] for number in group])
+                features = self._backbone.features(encoded.ids, encoded.offsets)
+                rows += [
+                    self._logits(row) if is_visible else None
+                    for row, is_visible in zip(features, encoded.is_visible.tolist(), strict=True)
+                ]
         return rows
 
-    def _pool_short(self, texts: Sequence[str]) -> list[PooledState | None]:
-        """Read whole texts together."""
-        normalised = [normalize(text).text for text in texts]
-        ids = [[] if _is_blank(text) else self._tokenizer.encode(text) for text in normalised]
-        return [pool if pool.count else None for pool in self._backbone.pool(ids, keep_state=False)]
-
-    def _pool_long(self, text: str) -> PooledState | None:
+    def _pool_long(self, text: str) -> Pool | None:
         """Read one text in pieces."""
         state = self.open()
         self._read(state, text)
@@ -308,11 +326,15 @@ class TextScorer:
             state.is_visible = state.is_visible or not _is_blank(self._tokenizer.decode(ids).decode("utf-8"))
             (state.pool,) = self._backbone.pool([ids], [state.pool])
 
-    def _logits(self, pools: Sequence[PooledState]) -> npt.NDArray[np.float32]:
-        """Run the heads: float32 (n, K)."""
-        features = np.stack([np.concatenate([pool.last, pool.mean, pool.maximum]) for pool in pools])
+    def _logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Run the heads of one text: float32 (K,). One at a time: a product of many rounds each otherwise."""
         logits: npt.NDArray[np.float32] = features @ self._head + self._head_bias
         return logits
+
+
+def _features(pool: Pool) -> npt.NDArray[np.float32]:
+    """Give what the heads read of a text, float32 (3 C,)."""
+    return np.concatenate([pool.last, pool.mean, pool.maximum])
 
 
 def _cut_jobs(sizes: Sequence[int], limit: int) -> list[list[int]]:
