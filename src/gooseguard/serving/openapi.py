@@ -84,9 +84,11 @@ def make_document(operations: Sequence[Operation], version: str) -> dict[str, An
 
 def _describe(operation: Operation, by_type: Mapping[Any, Any]) -> dict[str, Any]:
     content = EVENTS if operation.is_stream else "application/json"
-    schema = (
-        {"type": "string"} if operation.is_stream else by_type.get(operation.response, {"type": "object"})
-    )
+    schema = by_type.get(operation.response, {"type": "object"})
+    if operation.is_stream:
+        data = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+        properties = {"event": {"type": "string"}, "data": data}
+        schema = {"type": "object", "properties": properties, "required": ["event", "data"]}
     described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": operation.handler.__name__,
