@@ -4,7 +4,7 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 WORKERS ?= 2
 CMAKE ?= $(if $(wildcard .venv/bin/cmake),.venv/bin/cmake,cmake)
 
-.PHONY: setup check format test test-slow native-test
+.PHONY: setup check format test test-slow native-test native-fuzz
 
 # A virtual environment with everything that developing needs.
 setup:
@@ -41,3 +41,15 @@ define native_test
 	$(CMAKE) --build build/$(strip $(1)) --parallel $(WORKERS)
 	CTEST_OUTPUT_ON_FAILURE=1 $(CMAKE) --build build/$(strip $(1)) --target test
 endef
+
+# libFuzzer, FUZZ_SECONDS each target; needs Clang with its run-time library (Debian: clang-14 libclang-rt-14-dev).
+FUZZ_SECONDS ?= 60
+FUZZ_CXX ?= clang++
+native-fuzz:
+	$(CMAKE) -S native -B build/fuzz -DCMAKE_CXX_COMPILER=$(FUZZ_CXX) -DGOOSEGUARD_FUZZ=ON \
+		-DCMAKE_BUILD_TYPE=RelWithDebInfo -DGOOSEGUARD_SANITIZE=fuzzer-no-link$(comma)address$(comma)undefined
+	$(CMAKE) --build build/fuzz --parallel $(WORKERS)
+	for target in build/fuzz/fuzz_*; do \
+		case $$target in *.*) continue ;; esac; \
+		$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 || exit 1; \
+	done

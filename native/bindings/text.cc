@@ -91,12 +91,13 @@ std::vector<nb::bytes> tokens(const Tokenizer& self) {
   return all;
 }
 
-Ids encode(const Tokenizer& self, const nb::str& text) {
-  return released(text, [&](const TextView& view) {
+nb::object encode(const Tokenizer& self, const nb::str& text) {
+  return to_list(released(text, [&](const TextView& view) {
     Ids ids;
+    ids.reserve(view.size / 3 + 8);
     self.encode(view, ids);
     return ids;
-  });
+  }));
 }
 
 std::tuple<Array<std::int32_t>, Array<std::int64_t>, Array<std::uint8_t>> encode_texts(const Tokenizer& self,

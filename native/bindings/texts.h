@@ -24,6 +24,18 @@ Array<T> to_array(std::vector<T> values) {
   return Array<T>(kept->data(), {kept->size()}, owner);
 }
 
+// A Python list of ids; the general conversion takes more than twice as long.
+inline nanobind::object to_list(const std::vector<std::int32_t>& ids) {
+  nanobind::object list = nanobind::steal(PyList_New(static_cast<Py_ssize_t>(ids.size())));
+  if (!list.is_valid()) nanobind::raise_python_error();
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    PyObject* const id = PyLong_FromLong(ids[i]);
+    if (id == nullptr) nanobind::raise_python_error();
+    PyList_SET_ITEM(list.ptr(), static_cast<Py_ssize_t>(i), id);
+  }
+  return list;
+}
+
 // The code points of a str, which must outlive the view.
 inline TextView view_of(nanobind::handle text) {
   return {PyUnicode_DATA(text.ptr()), static_cast<std::size_t>(PyUnicode_GET_LENGTH(text.ptr())),

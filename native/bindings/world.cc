@@ -4,7 +4,6 @@
 #include <string>
 
 #include <nanobind/stl/pair.h>
-#include <nanobind/stl/vector.h>
 
 #include "bindings.h"
 #include "texts.h"
@@ -24,16 +23,17 @@ void make(WorldTokenizer* self, const nb::list& tokens) {
   new (self) WorldTokenizer(views);
 }
 
-std::pair<std::vector<std::int32_t>, std::size_t> encode(const WorldTokenizer& self, const nb::bytes& data,
-                                                         bool is_last) {
+std::pair<nb::object, std::size_t> encode(const WorldTokenizer& self, const nb::bytes& data,
+                                           bool is_last) {
   std::vector<std::int32_t> ids;
+  ids.reserve(data.size() / 3 + 8);
   const std::string_view view(data.c_str(), data.size());
   std::size_t used = 0;
   {
     const nb::gil_scoped_release released;
     used = self.encode(view, is_last, ids);
   }
-  return {std::move(ids), used};
+  return {to_list(ids), used};
 }
 
 std::pair<Array<std::int32_t>, Array<std::int64_t>> encode_batch(const WorldTokenizer& self, nb::handle sequence) {
