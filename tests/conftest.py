@@ -8,6 +8,11 @@ from types import ModuleType
 
 import pytest
 
+# Tests run side by side, and threads that wait for each other stall: one a process. Read when NumPy and
+# torch are imported, so before any test module.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 
 class LiveServer:
     """`gooseguard serve` as a process of its own, with the packaged model."""

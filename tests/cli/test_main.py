@@ -79,8 +79,14 @@ def test_debug_after_two_dashes_is_a_text(program, policy):
     assert (status, json.loads(out)["action"]) == (0, "allow")
 
 
+def listen_to_interrupts():
+    """Undo what a job in the background of a shell inherits: it ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_keeps_what_was_written(policy):
-    with start("score", "--input", "-", "--json", "--batch-rows", "1", "--policy", policy) as process:
+    arguments = ("score", "--input", "-", "--json", "--batch-rows", "1", "--policy", policy)
+    with start(*arguments, preexec_fn=listen_to_interrupts) as process:
         process.stdin.write(b'{"text": "moron"}\n')
         process.stdin.flush()
         # The answer comes although the input goes on.
