@@ -42,6 +42,22 @@ def make_model():
 
 
 @pytest.fixture(scope="session")
+def make_trainee(make_model):
+    """Make (seed, n_layer) -> Trainee of such a model: tokens 5 to 12 share n-grams, two sources."""
+    from gooseguard.training.subwords import TokenNgrams
+    from gooseguard.training.trainee import SourceOffsets, Trainee
+
+    def make(seed=0, n_layer=1):
+        counts = np.zeros(VOCABULARY, np.int64)
+        counts[5:13] = 2
+        ngrams = TokenNgrams(np.arange(16) % 5, np.concatenate([[0], np.cumsum(counts)]))
+        offsets = SourceOffsets(("one", "other"), np.array([[0.5, 0.0], [-0.5, 0.25]], np.float32))
+        return Trainee(make_model(seed, n_layer), ngrams, offsets)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_set(make_rows):
     """Make (n, seed) -> TrainingSet of n training and n / 2 validation rows, each seen once an epoch."""
     pytest.importorskip("torch")
@@ -50,8 +66,8 @@ def make_set(make_rows):
 
     def make(n=120, seed=0):
         rows = make_rows(n, seed)
-        return TrainingSet(
-            rows, make_targets(rows.labels), np.ones(n, np.int64), make_rows(n // 2, seed + 1000)
-        )
+        targets = make_targets(rows.labels, np.arange(n) % 2)
+        val = make_rows(n // 2, seed + 1000)
+        return TrainingSet(rows, targets, np.ones(n, np.int64), val, np.arange(len(val)) % 2)
 
     return make

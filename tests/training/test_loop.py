@@ -60,8 +60,8 @@ def test_learning_rate_of_a_phase_that_is_all_warm_up():
     assert [learning_rate(step, 3, 1.0, 4) for step in range(3)] == [0.25, 0.5, 0.75]
 
 
-def test_learns_the_signal_and_reports_every_step(make_model, make_set, tmp_path):
-    model, data = make_model(), make_set(240)
+def test_learns_the_signal_and_reports_every_step(make_trainee, make_set, tmp_path):
+    model, data = make_trainee(), make_set(240)
     before = predict(model, data.val)
     facts, reports = run(model, data, CONFIG, tmp_path)
     assert [report.step for report in reports] == list(range(1, facts["steps"] + 1))
@@ -80,75 +80,80 @@ def test_learns_the_signal_and_reports_every_step(make_model, make_set, tmp_path
         assert roc_auc(data.val.labels[:, k], after[:, k]) > 0.95
 
 
-def test_a_shallow_phase_leaves_the_blocks_alone(make_model, make_set, tmp_path):
-    model, data = make_model(n_layer=2), make_set(60)
+def test_a_shallow_phase_leaves_the_blocks_alone(make_trainee, make_set, tmp_path):
+    model, data = make_trainee(n_layer=2), make_set(60)
     config = replace(CONFIG, phases=CONFIG.phases[:1])
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     run(model, data, config, tmp_path)
     changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     # The norm after the embedding is the first block's by name.
     assert changed == {
-        "backbone.emb.weight",
-        "backbone.blocks.0.ln0.weight",
-        "backbone.blocks.0.ln0.bias",
-        "backbone.ln_out.weight",
-        "backbone.ln_out.bias",
-        "categories.weight",
-        "categories.bias",
+        "model.backbone.emb.weight",
+        "model.backbone.blocks.0.ln0.weight",
+        "model.backbone.blocks.0.ln0.bias",
+        "model.backbone.ln_out.weight",
+        "model.backbone.ln_out.bias",
+        "model.backbone.emb.ngrams",
+        "model.categories.weight",
+        "model.categories.bias",
+        "source_offsets",
     }
-    assert model.backbone.is_shallow is False
+    assert model.model.backbone.is_shallow is False
 
 
-def test_a_full_phase_trains_everything(make_model, make_set, tmp_path):
-    model, data = make_model(n_layer=2), make_set(60)
+def test_a_full_phase_trains_everything(make_trainee, make_set, tmp_path):
+    model, data = make_trainee(n_layer=2), make_set(60)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     run(model, data, replace(CONFIG, phases=(Phase(2, 1e-2, 128),)), tmp_path)
-    assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
+    assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == [
+        # Nothing is taught here.
+        "teacher_offset"
+    ]
 
 
-def test_half_a_pass_is_half_the_steps_and_phases_differ(make_model, make_set, tmp_path):
+def test_half_a_pass_is_half_the_steps_and_phases_differ(make_trainee, make_set, tmp_path):
     data = make_set(100)
     steps = {}
     for epochs in (1, 0.5, 2, 2.5):
         config = replace(CONFIG, phases=(Phase(epochs, 1e-3, 64, is_shallow=True),))
-        steps[epochs] = run(make_model(), data, config, tmp_path / str(epochs))[0]["steps"]
+        steps[epochs] = run(make_trainee(), data, config, tmp_path / str(epochs))[0]["steps"]
     # Batches of an epoch differ a little in number, as rows of other lengths meet.
     assert steps[0.5] == math.ceil(steps[1] / 2)
     assert steps[2] == pytest.approx(2 * steps[1], rel=0.05)
     assert steps[2.5] == pytest.approx(2.5 * steps[1], rel=0.05)
 
 
-def test_rows_without_repeats_are_not_learnt_from(make_model, make_set, tmp_path):
+def test_rows_without_repeats_are_not_learnt_from(make_trainee, make_set, tmp_path):
     data = make_set(40)
     poisoned = replace(data.targets, values=data.targets.values.copy())
     poisoned.values[20:] = np.nan
     repeats = np.where(np.arange(40) < 20, 1, 0)
     config = replace(CONFIG, phases=(Phase(1, 1e-3, 64, is_shallow=True),))
-    facts, _ = run(make_model(), replace(data, targets=poisoned, repeats=repeats), config, tmp_path)
+    facts, _ = run(make_trainee(), replace(data, targets=poisoned, repeats=repeats), config, tmp_path)
     assert math.isfinite(facts["train_loss"])
 
 
-def test_a_loss_that_is_no_number_ends_the_run(make_model, make_set, tmp_path):
+def test_a_loss_that_is_no_number_ends_the_run(make_trainee, make_set, tmp_path):
     data = make_set(20)
     data.targets.values[3] = np.nan
     with pytest.raises(ArtefactError, match=r"no number at step \d+; lower the phase's learning_rate"):
-        run(make_model(), data, CONFIG, tmp_path)
+        run(make_trainee(), data, CONFIG, tmp_path)
 
 
-def test_no_labelled_validation_row_means_no_validation_loss(make_model, make_set, tmp_path):
+def test_no_labelled_validation_row_means_no_validation_loss(make_trainee, make_set, tmp_path):
     data = make_set(20)
     data.val.labels[:] = np.nan
     config = replace(CONFIG, phases=(Phase(1, 1e-3, 256, is_shallow=True),))
-    facts, _ = run(make_model(), data, config, tmp_path)
+    facts, _ = run(make_trainee(), data, config, tmp_path)
     assert facts["validation_loss"] is None
 
 
-def test_predict_gives_each_row_its_own_logits_whatever_the_batches(make_model, make_rows):
+def test_predict_gives_each_row_its_own_logits_whatever_the_batches(make_trainee, make_rows):
     rows = make_rows(30)
     ids = [rows.tokens[a:b] for a, b in zip(rows.offsets, rows.offsets[1:], strict=False)]
     ids[7] = ids[7][:0]
     rows = pack(ids, rows.labels)
-    model = make_model()
+    model = make_trainee()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))

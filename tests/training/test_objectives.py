@@ -37,23 +37,30 @@ def test_no_annotation_at_all_weighs_nothing():
 LABELS = np.array([[1.0, NAN], [NAN, 0.25], [NAN, NAN]], np.float32)
 
 
+SOURCES = np.array([2, 0, 1])
+
+
 def test_targets_of_labels_alone():
-    targets = make_targets(LABELS)
+    targets = make_targets(LABELS, SOURCES)
     np.testing.assert_array_equal(targets.values, [[1.0, 0.0], [0.0, 0.25], [0.0, 0.0]])
     np.testing.assert_array_equal(targets.weights, [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    assert not targets.is_taught.any()
+    np.testing.assert_array_equal(targets.sources, SOURCES)
     assert targets.values.dtype == targets.weights.dtype == np.float32
 
 
 def test_a_teacher_speaks_only_where_nobody_annotated():
     teacher = np.array([[0.125, 0.5], [0.75, 0.875], [NAN, 0.0625]], np.float32)
-    targets = make_targets(LABELS, teacher, 0.5)
+    targets = make_targets(LABELS, SOURCES, teacher, 0.5)
     np.testing.assert_array_equal(targets.values, [[1.0, 0.5], [0.75, 0.25], [0.0, 0.0625]])
     np.testing.assert_array_equal(targets.weights, [[1.0, 0.5], [0.5, 1.0], [0.0, 0.5]])
+    np.testing.assert_array_equal(targets.is_taught, [[False, True], [True, False], [False, True]])
 
 
 def test_a_teacher_without_weight_changes_no_loss():
     teacher = np.full(LABELS.shape, 0.5, np.float32)
-    np.testing.assert_array_equal(make_targets(LABELS, teacher).weights, make_targets(LABELS).weights)
+    expected = make_targets(LABELS, SOURCES).weights
+    np.testing.assert_array_equal(make_targets(LABELS, SOURCES, teacher).weights, expected)
 
 
 def test_loss_by_hand():
@@ -68,14 +75,14 @@ def test_loss_by_hand():
 def test_gradient_is_weight_times_score_minus_value():
     logits = torch.tensor([[0.0, math.log(3)], [1.0, 2.0]], requires_grad=True)
     labels = np.array([[1.0, 0.5], [NAN, NAN]], np.float32)
-    targets = make_targets(labels)
+    targets = make_targets(labels, np.zeros(2, np.int64))
     values, weights = torch.from_numpy(targets.values), torch.from_numpy(targets.weights)
     weighted_bce(logits, values, weights).backward()
     np.testing.assert_allclose(logits.grad.numpy(), [[-0.5, 0.25], [0.0, 0.0]], atol=1e-7)
 
 
 def test_what_nobody_annotated_carries_no_loss_however_wrong():
-    targets = make_targets(LABELS)
+    targets = make_targets(LABELS, SOURCES)
     values, weights = torch.from_numpy(targets.values), torch.from_numpy(targets.weights)
     right = torch.tensor([[100.0, 0.0], [0.0, math.log(1 / 3)], [0.0, 0.0]])
     wrong = torch.where(weights > 0, right, torch.full_like(right, 1e4))

@@ -45,21 +45,21 @@ def data(make_set):
 
 
 @pytest.fixture
-def killed(data, make_model, tmp_path):
+def killed(data, make_trainee, tmp_path):
     """The folder of a run that was killed at its fifth step."""
     with pytest.raises(KilledError):
-        fit(make_model(), data, CONFIG, ResumePoints(tmp_path / "resume", "one"), kill_at(5))
+        fit(make_trainee(), data, CONFIG, ResumePoints(tmp_path / "resume", "one"), kill_at(5))
     return tmp_path / "resume"
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
-def test_killed_at_any_step_a_run_ends_bitwise_the_same(data, make_model, tmp_path, bfloat16):
+def test_killed_at_any_step_a_run_ends_bitwise_the_same(data, make_trainee, tmp_path, bfloat16):
     config = replace(CONFIG, bfloat16=bfloat16)
-    whole = make_model()
+    whole = make_trainee()
     facts = fit(whole, data, config, ResumePoints(tmp_path / "whole", "one"), ignore)
     # In the shallow phase, at its end, in the second, and at the last step but one.
     n_shallow = fit(
-        make_model(),
+        make_trainee(),
         data,
         replace(config, phases=CONFIG.phases[:1]),
         ResumePoints(tmp_path / "n", "n"),
@@ -68,8 +68,8 @@ def test_killed_at_any_step_a_run_ends_bitwise_the_same(data, make_model, tmp_pa
     for step in (2, n_shallow, n_shallow + 3, facts["steps"] - 1):
         points = ResumePoints(tmp_path / str(step), "one")
         with pytest.raises(KilledError):
-            fit(make_model(), data, config, points, kill_at(step))
-        resumed = make_model(seed=9)
+            fit(make_trainee(), data, config, points, kill_at(step))
+        resumed = make_trainee(seed=9)
         again = fit(resumed, data, config, points, ignore)
         assert again["resumed_at"] == step
         assert again["validation_loss"] == facts["validation_loss"]
@@ -78,9 +78,9 @@ def test_killed_at_any_step_a_run_ends_bitwise_the_same(data, make_model, tmp_pa
             assert torch.equal(found, expected), (step, name)
 
 
-def test_a_finished_run_is_restored_without_a_step(data, make_model, tmp_path):
+def test_a_finished_run_is_restored_without_a_step(data, make_trainee, tmp_path):
     points = ResumePoints(tmp_path, "one")
-    whole, again = make_model(), make_model(seed=9)
+    whole, again = make_trainee(), make_trainee(seed=9)
     facts = fit(whole, data, CONFIG, points, ignore)
     reports = []
     assert fit(again, data, CONFIG, points, reports.append)["resumed_at"] == facts["steps"]
@@ -89,8 +89,8 @@ def test_a_finished_run_is_restored_without_a_step(data, make_model, tmp_path):
         assert torch.equal(found, expected)
 
 
-def test_a_folder_without_a_point_begins_at_the_beginning(make_model, tmp_path):
-    model = make_model()
+def test_a_folder_without_a_point_begins_at_the_beginning(make_trainee, tmp_path):
+    model = make_trainee()
     before = [p.detach().clone() for p in model.parameters()]
     reached = ResumePoints(tmp_path / "none", "one").load(model, torch.optim.AdamW(model.parameters()))
     assert reached.step == 0
@@ -110,31 +110,31 @@ def refusal(folder, model, fingerprint="one"):
     return str(caught.value)
 
 
-def test_another_recipe_is_refused(killed, make_model):
-    message = refusal(killed, make_model(), "two")
+def test_another_recipe_is_refused(killed, make_trainee):
+    message = refusal(killed, make_trainee(), "two")
     assert "was begun with another recipe or other data" in message
     assert "give another --output, or remove the folder" in message
 
 
-def test_a_truncated_file_is_refused(killed, make_model):
+def test_a_truncated_file_is_refused(killed, make_trainee):
     path = next(killed.glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-8])
-    assert "resume point is not whole (SafetensorError); remove the folder" in refusal(killed, make_model())
+    assert "resume point is not whole (SafetensorError); remove the folder" in refusal(killed, make_trainee())
 
 
-def test_a_missing_file_is_refused(killed, make_model):
+def test_a_missing_file_is_refused(killed, make_trainee):
     next(killed.glob("*.safetensors")).unlink()
-    assert "resume point is not whole" in refusal(killed, make_model())
+    assert "resume point is not whole" in refusal(killed, make_trainee())
 
 
 @pytest.mark.parametrize("content", ["", '{"step": 5', "{}"])
-def test_a_damaged_pointer_is_refused(killed, make_model, content):
+def test_a_damaged_pointer_is_refused(killed, make_trainee, content):
     (killed / POINTER).write_text(content)
-    assert "remove the folder to begin again" in refusal(killed, make_model())
+    assert "remove the folder to begin again" in refusal(killed, make_trainee())
 
 
-def test_what_a_kill_while_writing_leaves_is_passed_over(killed, data, make_model):
+def test_what_a_kill_while_writing_leaves_is_passed_over(killed, data, make_trainee):
     (killed / "step-0000006.safetensors.partial").write_bytes(b"half")
     (killed / "step-0000006.safetensors").write_bytes(b"whole, but not pointed to yet")
-    assert fit(make_model(), data, CONFIG, ResumePoints(killed, "one"), ignore)["resumed_at"] == 5
+    assert fit(make_trainee(), data, CONFIG, ResumePoints(killed, "one"), ignore)["resumed_at"] == 5
     assert len(list(killed.iterdir())) == 2

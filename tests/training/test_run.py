@@ -165,6 +165,16 @@ def test_a_teacher_is_asked_once_and_speaks_for_rows_that_nobody_annotated(datas
     assert after.card["training"]["resumed_at"] == after.card["training"]["steps"]
 
 
+def test_aids_are_used_and_gone_from_the_model(dataset, tmp_path):
+    config = replace(
+        CONFIG, aids=stage.Aids(shares_spelling=True, begins_by_company=True, offsets_sources=True)
+    )
+    train(config, dataset, tmp_path, ignore, ignore)
+    assert min(validation_auc(tmp_path, dataset)) > 0.9
+    names = set(read_checkpoint(tmp_path / "checkpoint").content.tensors)
+    assert not any("offset" in name or "ngram" in name for name in names)
+
+
 def test_a_killed_run_goes_on_to_the_same_model(trained, dataset, tmp_path):
     config = replace(CONFIG, loop=replace(CONFIG.loop, resume_s=0.0))
 
@@ -214,7 +224,14 @@ def test_rare_labels_are_seen_more_often_and_empty_texts_never():
     rows = pack(ids, labels)
     assert stage._repeats(rows, config).tolist() == [1, 1, 4, 0, 4, 0]
     # A teacher speaks for the row that nobody annotated, not for the one without tokens.
-    assert stage._repeats(rows, replace(config, teacher_weight=0.5)).tolist() == [1, 1, 4, 1, 4, 0]
+    assert stage._repeats(rows, replace(config, teacher_weight=0.5)).tolist() == [
+        1,
+        1,
+        4,
+        1,
+        4,
+        0,
+    ]
 
 
 def test_calibrate_reads_the_annotated_rows_of_each_category_alone():

@@ -14,14 +14,14 @@ from torch import nn
 
 from gooseguard.core.errors import ArtefactError
 from gooseguard.training.batches import TokenRows, cut_by_budget, pad, plan_epoch, select
-from gooseguard.training.objectives import Targets, make_targets, weighted_bce
+from gooseguard.training.objectives import Targets, make_targets
 from gooseguard.training.resume import Reached, ResumePoints
 from gooseguard.training.workers import Workers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gooseguard.models.mod_rwkv import ModRwkv
+    from gooseguard.training.trainee import Trainee
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +103,17 @@ class TrainingSet:
     """(n,), how often an epoch sees each training row."""
     val: TokenRows
     """Validation rows, for the loss that is shown; nothing is chosen by it."""
+    val_sources: NDArray[np.int64]
+    """(m,), numbers of their sources."""
 
 
-def _optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
+def _optimizer(trainee: Trainee, config: LoopConfig) -> torch.optim.AdamW:
     heads: list[nn.Parameter] = []
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
-    for name, p in model.named_parameters():
-        is_matrix = p.ndim == 2 and "emb." not in name
-        kind = heads if name.startswith("categories.") else matrices if is_matrix else others
+    for name, p in trainee.named_parameters():
+        is_matrix = p.ndim == 2 and name.startswith("model.") and ".emb." not in name
+        kind = heads if name.startswith("model.categories.") else matrices if is_matrix else others
         kind.append(p)
     groups = [
         {"params": heads, "weight_decay": config.weight_decay, "rate": config.head_rate},
@@ -147,17 +149,19 @@ def predict(
 class _Validation:
     """Measures the loss on some labelled validation rows."""
 
-    def __init__(self, val: TokenRows, config: LoopConfig) -> None:
-        labelled = np.flatnonzero((~np.isnan(val.labels)).any(1))
-        self.rows = select(val, labelled[:: max(1, len(labelled) // max(config.validate_rows, 1))])
-        self.targets, self.bfloat16 = make_targets(self.rows.labels), config.bfloat16
+    def __init__(self, data: TrainingSet, config: LoopConfig) -> None:
+        labelled = np.flatnonzero((~np.isnan(data.val.labels)).any(1))
+        chosen = labelled[:: max(1, len(labelled) // max(config.validate_rows, 1))]
+        self.rows = select(data.val, chosen)
+        self.targets = make_targets(self.rows.labels, data.val_sources[chosen])
+        self.bfloat16 = config.bfloat16
 
-    def loss(self, model: nn.Module) -> float | None:
+    @torch.no_grad()
+    def loss(self, trainee: Trainee) -> float | None:
         if not len(self.rows):
             return None
-        logits = torch.from_numpy(predict(model, self.rows, bfloat16=self.bfloat16)).nan_to_num(0.0)
-        values, weights = torch.from_numpy(self.targets.values), torch.from_numpy(self.targets.weights)
-        return weighted_bce(logits, values, weights).item() / len(self.rows)
+        logits = torch.from_numpy(predict(trainee, self.rows, bfloat16=self.bfloat16)).nan_to_num(0.0)
+        return trainee.loss(logits, self.targets, np.arange(len(self.rows))).item() / len(self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,7 @@ class _Pace:
 
 
 def fit(
-    model: ModRwkv, data: TrainingSet, config: LoopConfig, points: ResumePoints, report: Reporter
+    trainee: Trainee, data: TrainingSet, config: LoopConfig, points: ResumePoints, report: Reporter
 ) -> dict[str, Any]:
     """Fit a model in place; resume where `points` left off.
 
@@ -212,35 +216,35 @@ def fit(
         ArtefactError: the resume point is of another run, or the loss is no number any more.
     """
     steps = _plan(data, config)
-    optimizer = _optimizer(model, config)
-    reached = points.load(model, optimizer)
+    optimizer = _optimizer(trainee, config)
+    reached = points.load(trainee, optimizer)
     first = reached.step
-    workers = Workers(model, data.train, data.targets, config)
-    validation, measured = _Validation(data.val, config), reached.validation_loss
+    workers = Workers(trainee, data.train, data.targets, config)
+    validation, measured = _Validation(data, config), reached.validation_loss
     pace, begin = _Pace(reached.loss), time.monotonic() - reached.seconds
     saved = time.monotonic()
     for i, step in enumerate(steps[first:], first + 1):
         for replica in workers.replicas:
-            replica.backbone.is_shallow = step.phase.is_shallow
+            replica.model.backbone.is_shallow = step.phase.is_shallow
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * step.learning_rate
         batch_loss = workers.gradients(step.batch, i)
         if math.isnan(batch_loss):
             raise ArtefactError(f"training loss is no number at step {i}; lower the phase's learning_rate")
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        nn.utils.clip_grad_norm_(trainee.parameters(), config.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         pace.tick(batch_loss, int(np.minimum(data.train.lengths[step.batch], config.longest).sum()))
         is_last = i == len(steps)
         if i % config.validate_steps == 0 or is_last:
-            measured = validation.loss(model)
+            measured = validation.loss(trainee)
         if time.monotonic() - saved > config.resume_s or is_last:
             saved = time.monotonic()
-            points.save(Reached(i, pace.loss, saved - begin, measured), model, optimizer)
+            points.save(Reached(i, pace.loss, saved - begin, measured), trainee, optimizer)
         report(Progress(i, len(steps), pace.loss, pace.rate, pace.per_step * (len(steps) - i), measured))
     seconds = time.monotonic() - begin if first < len(steps) else reached.seconds
     workers.close()
-    model.backbone.is_shallow = False
+    trainee.model.backbone.is_shallow = False
     return {
         "steps": len(steps),
         "resumed_at": first,

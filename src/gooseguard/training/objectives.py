@@ -24,6 +24,10 @@ class Targets:
     """(n, K), 0..1; 0 where the weight is 0."""
     weights: NDArray[np.float32]
     """(n, K), at least 0; 0 carries no loss."""
+    is_taught: NDArray[np.bool_]
+    """(n, K), whether the value is a teacher's."""
+    sources: NDArray[np.int64]
+    """(n,), row of `SourceOffsets` that each row belongs to."""
 
 
 def category_weights(labels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -43,23 +47,28 @@ def category_weights(labels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def make_targets(
-    labels: NDArray[np.float32], teacher: NDArray[np.float32] | None = None, teacher_weight: float = 0.0
+    labels: NDArray[np.float32],
+    sources: NDArray[np.int64],
+    teacher: NDArray[np.float32] | None = None,
+    teacher_weight: float = 0.0,
 ) -> Targets:
     """Join people's labels with a teacher's scores where there is no label.
 
     Args:
         labels: float32, (n, K), NaN where not annotated.
+        sources: int64, (n,), numbers of the rows' sources.
         teacher: float32, (n, K), 0..1, NaN where the teacher gives none; read only where `labels` is NaN.
         teacher_weight: weight of a teacher's score; a label has its category's weight, 1 on average.
     """
     annotated = ~np.isnan(labels)
     weights = np.where(annotated, category_weights(labels), np.float32(0.0))
     values = np.where(annotated, labels, np.float32(0.0))
+    is_taught = np.zeros(labels.shape, dtype=bool)
     if teacher is not None:
-        taught = ~annotated & ~np.isnan(teacher)
-        weights = np.where(taught, np.float32(teacher_weight), weights)
-        values = np.where(taught, teacher, values)
-    return Targets(values.astype(np.float32), weights.astype(np.float32))
+        is_taught = ~annotated & ~np.isnan(teacher)
+        weights = np.where(is_taught, np.float32(teacher_weight), weights)
+        values = np.where(is_taught, teacher, values)
+    return Targets(values.astype(np.float32), weights.astype(np.float32), is_taught, sources)
 
 
 def weighted_bce(logits: Tensor, values: Tensor, weights: Tensor) -> Tensor:

@@ -28,10 +28,13 @@ from gooseguard.models.checkpoint import write_checkpoint
 from gooseguard.models.mod_rwkv import ModRwkv, ModRwkvConfig
 from gooseguard.training.batches import TokenRows, pack
 from gooseguard.training.calibrate import apply_platt, fit_platt
+from gooseguard.training.embeddings import first_embedding
 from gooseguard.training.loop import LoopConfig, Reporter, TrainingSet, fit, predict
 from gooseguard.training.objectives import make_targets
 from gooseguard.training.resume import ResumePoints
+from gooseguard.training.subwords import token_ngrams
 from gooseguard.training.thresholds import GOALS, Rate, choose, policy_toml
+from gooseguard.training.trainee import SourceOffsets, Trainee, source_offsets
 from gooseguard.training.vocabulary import train_vocabulary
 
 if TYPE_CHECKING:
@@ -60,6 +63,18 @@ class ModelSize:
 
 
 @dataclass(frozen=True, slots=True)
+class Aids:
+    """What helps the training and is gone from the model that it leaves; all off by default."""
+
+    shares_spelling: bool = False
+    """Tokens share vectors of their n-grams (`training/subwords.py`)."""
+    begins_by_company: bool = False
+    """The embedding begins by which tokens stand beside which (`training/embeddings.py`)."""
+    offsets_sources: bool = False
+    """Each source and the teacher has an offset of its own (`training/trainee.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """A recipe."""
 
@@ -81,6 +96,8 @@ class TrainConfig:
     """… are seen this often an epoch."""
     teacher_weight: float = 0.0
     """Weight of the teacher's scores, where nobody annotated; 0 trains on labels alone."""
+    aids: Aids = field(default_factory=Aids)
+    """What helps the training."""
 
     def __post_init__(self) -> None:
         # Here, and not after an hour of fitting.
@@ -152,11 +169,36 @@ def _taught(
     return scores
 
 
-def _start(model: ModRwkv, labels: NDArray[np.float32]) -> None:
-    """Begin the heads' biases at each category's share of positives: no step is spent on finding it."""
-    share = np.clip(np.nanmean(labels, 0), 1e-4, 1 - 1e-4)
+def _start(model: ModRwkv, rows: TokenRows, config: TrainConfig) -> None:
+    """Begin at what counting alone finds out: categories' shares of positives, tokens' company if asked."""
+    share = np.clip(np.nanmean(rows.labels, 0), 1e-4, 1 - 1e-4)
     with torch.no_grad():
         model.categories.bias.copy_(torch.from_numpy(np.log(share / (1 - share)).astype(np.float32)))
+    if not config.aids.begins_by_company:
+        return
+    embedding = model.backbone.emb.weight
+    vocab_size, width = embedding.shape
+    company = first_embedding(rows, vocab_size, width, config.loop.longest, config.loop.seed)
+    with torch.no_grad():
+        # A token that no text holds beside another keeps its random start.
+        found = torch.from_numpy(company)
+        embedding.copy_(torch.where((found != 0).any(1, keepdim=True), found, embedding))
+
+
+def _make_model(config: TrainConfig, vocab_size: int, categories: list[str]) -> ModRwkv:
+    """Make the untrained model."""
+    size = config.model
+    backbone = RwkvConfig(size.n_layer, size.n_embd, vocab_size, head_size=size.head_size, rank_g=size.rank_g)
+    return ModRwkv(ModRwkvConfig(backbone, tuple(categories)), config.loop.seed)
+
+
+def _wrap(model: ModRwkv, tokenizer: Tokenizer, offsets: SourceOffsets, aids: Aids) -> Trainee:
+    """Add to a model what it is trained with."""
+    return Trainee(
+        model,
+        token_ngrams(tokenizer) if aids.shares_spelling else None,
+        offsets if aids.offsets_sources else None,
+    )
 
 
 def train(
@@ -200,23 +242,21 @@ def train(
     taught = _taught(teacher, train_split, val, scored, work, say)
     say("tokenise")
     train_rows, val_rows = (_tokenize(split.texts, split.labels, tokenizer) for split in (train_split, val))
-    data = TrainingSet(
-        train_rows,
-        make_targets(train_rows.labels, taught, config.teacher_weight),
-        _repeats(train_rows, config),
-        val_rows,
+    offsets = source_offsets(train_rows.labels, train_split.sources)
+    targets = make_targets(
+        train_rows.labels, offsets.number(train_split.sources), taught, config.teacher_weight
     )
+    repeats = _repeats(train_rows, config)
+    data = TrainingSet(train_rows, targets, repeats, val_rows, offsets.number(val.sources))
     manifest_digest = digest_file(dataset / "manifest.json")
     recipe = asdict(config)
     fingerprint = hashlib.sha256(canonical_json({**recipe, "data": manifest_digest}).encode()).hexdigest()
-    size = config.model
-    backbone = RwkvConfig(
-        size.n_layer, size.n_embd, tokenizer.vocab_size, head_size=size.head_size, rank_g=size.rank_g
-    )
-    model = ModRwkv(ModRwkvConfig(backbone, tuple(scored)), config.loop.seed)
-    _start(model, train_rows.labels)
+    model = _make_model(config, tokenizer.vocab_size, scored)
+    _start(model, train_rows, config)
+    trainee = _wrap(model, tokenizer, offsets, config.aids)
     say("fit")
-    facts = fit(model, data, config.loop, ResumePoints(work / "resume", fingerprint), report)
+    facts = fit(trainee, data, config.loop, ResumePoints(work / "resume", fingerprint), report)
+    trainee.finish()
     say("calibrate")
     logits = predict(model, val_rows)
     calibration = calibrate(logits, val_rows.labels, scored)

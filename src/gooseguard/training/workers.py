@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from gooseguard.training.batches import TokenRows, pad
-from gooseguard.training.objectives import Targets, weighted_bce
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from gooseguard.models.mod_rwkv import ModRwkv
+    from gooseguard.training.objectives import Targets
+    from gooseguard.training.trainee import Trainee
 
 
 class ShareOptions(Protocol):
@@ -52,13 +52,13 @@ class ShareOptions(Protocol):
 class Workers:
     """Threads that put the gradient of a batch into a module's parameters."""
 
-    def __init__(self, model: ModRwkv, rows: TokenRows, targets: Targets, options: ShareOptions) -> None:
+    def __init__(self, trainee: Trainee, rows: TokenRows, targets: Targets, options: ShareOptions) -> None:
         # Operations of one thread each; this setting is the process's.
         torch.set_num_threads(1)
         self.rows, self.targets, self.options = rows, targets, options
-        self.replicas = [model, *(copy.deepcopy(model) for _ in range(options.threads - 1))]
+        self.replicas = [trainee, *(copy.deepcopy(trainee) for _ in range(options.threads - 1))]
         for replica in self.replicas[1:]:
-            for own, shared in zip(replica.parameters(), model.parameters(), strict=True):
+            for own, shared in zip(replica.parameters(), trainee.parameters(), strict=True):
                 own.data = shared.data
         self.pool = ThreadPoolExecutor(options.threads)
 
@@ -81,8 +81,7 @@ class Workers:
         dropped = drop(torch.from_numpy(tokens), self.options.token_dropout, seed, self.options.seed)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.options.bfloat16):
             logits = self.replicas[rank](dropped, torch.from_numpy(lengths))
-        values, weights = (torch.from_numpy(x[index]) for x in (self.targets.values, self.targets.weights))
-        loss = weighted_bce(logits, values, weights) / n_rows
+        loss = self.replicas[rank].loss(logits, self.targets, index) / n_rows
         # torch annotates backward only in part.
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
