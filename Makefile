@@ -4,7 +4,7 @@ PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 WORKERS ?= 2
 CMAKE ?= $(if $(wildcard .venv/bin/cmake),.venv/bin/cmake,cmake)
 
-.PHONY: setup check format test test-slow native-test native-fuzz
+.PHONY: setup check format test test-slow native-test native-fuzz bench
 
 # A virtual environment with everything that developing needs.
 setup:
