@@ -130,7 +130,7 @@ void test_threads(const Backbone& backbone) {
   check_equal(run(backbone, 3, false), expected);
   std::vector<std::jthread> callers;
   for (int i = 0; i < 3; ++i) {
-    callers.emplace_back([&] { check_equal(run(backbone, 2, i == 1), expected); });
+    callers.emplace_back([&, i] { check_equal(run(backbone, 2, i == 1), expected); });
   }
 }
 

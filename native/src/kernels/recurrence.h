@@ -74,6 +74,10 @@ inline void wkv_column(const Wkv& p, int i) {
 
 template <typename V, int kVectors>
 void wkv(const Wkv& p) {
+  // Without a token there is no row to begin S a from.
+  if (p.m == 0) {
+    return;
+  }
   int i = 0;
   for (; i + kVectors * V::kLanes <= p.head; i += kVectors * V::kLanes) {
     wkv_columns<V, kVectors>(p, i);
