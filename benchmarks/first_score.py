@@ -1,9 +1,9 @@
-"""How soon the first score comes and what the process then holds: Python API, packaged model, a process a run.
+"""How soon the first score comes and what the process then holds: Python API, packaged model.
 
     python benchmarks/first_score.py [--runs 5]
 
-Prints medians: seconds by the clock and of processor time from the first import to the first score, without the
-interpreter's own start, and resident memory (Linux). The targets are 0.15 s and 45 MB.
+Prints medians over processes: seconds by the clock and of processor time from the first import to the first
+score, without the interpreter's own start, and resident memory (Linux). The targets are 0.15 s and 45 MB.
 """
 
 import argparse
