@@ -38,6 +38,8 @@ void translate(const std::exception_ptr& thrown, void* /*payload*/) {
 }  // namespace
 
 NB_MODULE(_native, module) {
+  // Threads of a server that ends may hold the types past the interpreter; the process frees them.
+  nb::set_leak_warnings(false);
   nb::register_exception_translator(translate);
   module.def("describe_build", &gooseguard::describe_build);
   gooseguard::bindings::add_engine(module);
