@@ -2,7 +2,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -142,18 +142,30 @@ def test_without_torch_the_error_says_what_to_install(tmp_path):
 
 
 def test_without_the_packaged_starter_the_error_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(backends, "WEIGHTS", tmp_path / "weights")
     with pytest.raises(
         ArtefactError, match=r"no packaged model 'starter-text'; install .* or name an engine file"
     ):
         backends.load()
 
 
-def test_the_packaged_starter_is_read_as_a_resource(path, tmp_path, monkeypatch):
+def test_no_path_means_the_packaged_starter(path, tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     path.rename(tmp_path / "weights" / "starter-text.safetensors")
-    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(backends, "WEIGHTS", tmp_path / "weights")
     assert backends.load().name.startswith("tiny-text@")
+
+
+def test_scoring_loads_nothing_that_it_does_not_use():
+    """Each of these costs milliseconds or memory, and serves other engines, other models or people."""
+    code = (
+        "import sys; from gooseguard import Content, load\n"
+        "load(threads=2, backend='native').score([Content.from_text('hello')])\n"
+        "unused = {'concurrent.futures', 'gooseguard.engine.portable', 'importlib.resources', 'rich',\n"
+        "    'tempfile', 'threadpoolctl', 'torch', 'typer'}\n"
+        "assert not unused & set(sys.modules), unused & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_public_name_is_there():

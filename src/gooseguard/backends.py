@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from gooseguard.codec.checkpoint import read_model_folder
 from gooseguard.codec.text_model import StoredTensor, model_digest, weights_digest
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.engine.file import FORMAT, EngineFile, read_engine_file
-from gooseguard.engine.portable import PortableBackbone
 from gooseguard.engine.scorer import Backbone, TextScorer
 from gooseguard.engine.stored import lay_out_all
 
@@ -31,6 +29,9 @@ BACKENDS = ("native", "portable")
 
 STARTER = "starter-text"
 """The model that ships with Gooseguard."""
+
+WEIGHTS = Path(__file__).with_name("weights")
+"""Where it lies: a file of its own, since it is mapped."""
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 """How a `.pth` file begins: as torch writes it since 1.6, and before."""
@@ -86,6 +87,9 @@ def load(
         stored = file.stored or lay_out_all(file.model.tensors, file.dtype)
         backbone = NativeBackbone(file.model.config.backbone, stored, threads=1, isa=isa)
     else:
+        # Late, because the compiled engine starts sooner without.
+        from gooseguard.engine.portable import PortableBackbone  # noqa: PLC0415
+
         backbone = PortableBackbone(file.model.config.backbone, file.model.backbone, threads=1)
     return TextScorer(file, backbone, threads=count_processors() if threads is None else threads, spans=spans)
 
@@ -205,11 +209,10 @@ def _read_text_model(path: Path | None) -> EngineFile:
 
 
 def _read_starter() -> EngineFile:
-    resource = resources.files("gooseguard").joinpath("weights", f"{STARTER}.safetensors")
-    if not resource.is_file():
+    path = WEIGHTS / f"{STARTER}.safetensors"
+    if not path.is_file():
         raise ArtefactError(
             f"this installation has no packaged model {STARTER!r}; "
             "install a released gooseguard, or name an engine file"
         )
-    with resources.as_file(resource) as path:
-        return read_engine_file(path)
+    return read_engine_file(path)

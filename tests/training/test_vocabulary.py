@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gooseguard.codec.normalize import normalize
-from gooseguard.codec.pieces import PIECE
+from gooseguard.codec.pieces import piece
 from gooseguard.core.errors import ConfigError, DataError
 from gooseguard.training.vocabulary import SEPARATOR, _byte_letters, _convert, _learn, train_vocabulary
 
@@ -57,7 +57,7 @@ def test_encodes_as_the_library_does(learnt: tuple[object, Tokenizer]) -> None:
     assert tokenizer.vocab_size == 2048
     letters = {letter: byte for byte, letter in enumerate(_byte_letters())}
     for text in make_texts(2500, 2):
-        expected = library.encode(SEPARATOR.join(PIECE.findall(text)))
+        expected = library.encode(SEPARATOR.join(piece().findall(text)))
         tokens = [bytes(letters[letter] for letter in token) for token in expected.tokens]
         assert [tokenizer.decode([number]) for number in tokenizer.encode(text)] == tokens
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gooseguard.codec.normalize import normalize
-from gooseguard.codec.pieces import PIECE, PIECE_LIMIT
+from gooseguard.codec.pieces import PIECE_LIMIT, piece
 from gooseguard.core.errors import ArtefactError
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class PythonEncoder:
         """Give the ids of `text`, which is normalised already."""
         cache = self._cache
         ids: list[int] = []
-        for piece in PIECE.findall(text):
-            known = cache.get(piece)
-            ids += self._encode_piece(piece) if known is None else known
+        for part in piece().findall(text):
+            known = cache.get(part)
+            ids += self._encode_piece(part) if known is None else known
         return ids
 
     def encode_texts(
@@ -92,12 +92,12 @@ class PythonEncoder:
             np.array(is_visible, dtype=np.uint8),
         )
 
-    def _encode_piece(self, piece: str) -> tuple[int, ...]:
-        ids = tuple(self._merge([byte + FIRST_BYTE for byte in piece.encode("utf-8", "surrogatepass")]))
+    def _encode_piece(self, part: str) -> tuple[int, ...]:
+        ids = tuple(self._merge([byte + FIRST_BYTE for byte in part.encode("utf-8", "surrogatepass")]))
         if len(self._cache) >= CACHE_LIMIT:
             # A new one, not cleared: another thread may be reading.
             self._cache = {}
-        self._cache[piece] = ids
+        self._cache[part] = ids
         return ids
 
     def _merge(self, ids: list[int]) -> list[int]:

@@ -6,6 +6,7 @@ Knows nothing of tokens, and needs the standard library only: native/tables/gene
 from __future__ import annotations
 
 import re
+from functools import cache
 
 PIECE_LIMIT = 25
 """Longest piece in code points."""
@@ -35,20 +36,23 @@ _SYMBOLS = (
 )
 _NO_LETTERS = rf"\s{_DIGITS}{_HAN_KANA}{_UNSPACED}{_SYMBOLS}"
 
-PIECE = re.compile(
-    rf"[ '’]?[^{_NO_LETTERS}]{{1,24}}"
-    rf"| ?[{_SYMBOLS}]{{1,4}}"
-    rf"| ?{_DIGITS}{{1,3}}"
-    rf"|[{_HAN_KANA}]{{1,4}}"
-    rf"| ?[{_UNSPACED}]{{1,8}}"
-    r"|\s{1,8}"
-)
-"""One piece of a text; whatever the text, its pieces make it up.
-
-In this order: letters and marks with the space or apostrophe before them, symbols, digits, Han and kana,
-scripts written without spaces, white space. No alternative looks further than one code point past its end,
-so that only the last piece of a text depends on what may follow.
-"""
-
 CLASSES = (_SYMBOLS, _DIGITS, _HAN_KANA, _UNSPACED, r"\s")
 """Bodies of the character classes, none in two; letters and marks are in none of them."""
+
+
+@cache
+def piece() -> re.Pattern[str]:
+    """Give the pattern of one piece of a text; whatever the text, its pieces make it up.
+
+    In this order: letters and marks with the space or apostrophe before them, symbols, digits, Han and kana,
+    scripts written without spaces, white space. No alternative looks further than one code point past its
+    end, so that only the last piece of a text depends on what may follow.
+    """
+    return re.compile(
+        rf"[ '’]?[^{_NO_LETTERS}]{{1,24}}"
+        rf"| ?[{_SYMBOLS}]{{1,4}}"
+        rf"| ?{_DIGITS}{{1,3}}"
+        rf"|[{_HAN_KANA}]{{1,4}}"
+        rf"| ?[{_UNSPACED}]{{1,8}}"
+        r"|\s{1,8}"
+    )

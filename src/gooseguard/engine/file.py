@@ -89,12 +89,14 @@ class EngineFile:
         return f"{self.model.config.name}@{self.digest[:DIGEST_DIGITS]}"
 
 
-class _Place(NamedTuple):
-    """Where a tensor lies in a file."""
+class _Header(NamedTuple):
+    """What a file says of itself."""
 
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
+    metadata: dict[str, str]
+    tensors: dict[str, tuple[str, tuple[int, ...]]]
+    """Dtype and shape of each tensor, in the order in which they lie in the file, without gaps."""
+    begin: int
+    """Where the first of them begins, in bytes."""
 
 
 def write_engine_file(path: Path, model: TextModel, dtype: str, parent: str) -> EngineFile:
@@ -183,12 +185,13 @@ def read_engine_file(path: Path, *, verify: bool = False) -> EngineFile:
         found = "is a folder" if path.is_dir() else "there is no such file"
         raise ArtefactError(f"{where}: {found}; expected a file that `gooseguard export` wrote")
     try:
-        metadata, places = _read_header(path)
+        header = _read_header(path)
         memory = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
     except (OSError, SafetensorError) as error:
         raise ArtefactError(
             f"{where}: not a whole safetensors file ({error}); was it cut short? {_AGAIN}"
         ) from None
+    metadata = header.metadata
     _check_format(metadata, where)
     config, calibration, tokenizer, card = _read_metadata(metadata, where)
     if model_digest(metadata["weights_sha256"], config, calibration) != metadata["digest"]:
@@ -196,7 +199,7 @@ def read_engine_file(path: Path, *, verify: bool = False) -> EngineFile:
             f"{where}: config, calibration or a digest was altered after export: they do not give the digest "
             f"{metadata['digest'][:DIGEST_DIGITS]}; export it again"
         )
-    stored = _map_tensors(memory, places, config, metadata, where)
+    stored = _map_tensors(memory, header, config, where)
     model = TextModel(config, WidenedTensors(stored, config.shapes()), calibration, tokenizer, card)
     file = EngineFile(
         model, metadata["dtype"], metadata["weights_sha256"], metadata["digest"], metadata["parent"], stored
@@ -206,31 +209,28 @@ def read_engine_file(path: Path, *, verify: bool = False) -> EngineFile:
     return file
 
 
-def _read_header(path: Path) -> tuple[dict[str, str], dict[str, _Place]]:
-    """Give metadata and the place of each tensor.
+def _read_header(path: Path) -> _Header:
+    """Read a header.
 
-    safetensors checks the header and the file's size, but has no bfloat16 to give to NumPy.
+    safetensors checks it and the file's size, but has no bfloat16 to give to NumPy, and does not say where a
+    tensor lies: without gaps behind the header, whose length is the first 8 bytes.
     """
     with safe_open(path, framework="np") as checked:
         metadata: dict[str, str] = checked.metadata() or {}
+        slices = {name: checked.get_slice(name) for name in checked.offset_keys()}
+        tensors = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     with path.open("rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        header: dict[str, Any] = json.loads(stream.read(size))
-    header.pop("__metadata__", None)
-    return metadata, {
-        name: _Place(entry["dtype"], tuple(entry["shape"]), 8 + size + entry["data_offsets"][0])
-        for name, entry in header.items()
-    }
+        return _Header(metadata, tensors, 8 + int.from_bytes(stream.read(8), "little"))
 
 
 def _map_tensors(
     memory: npt.NDArray[np.uint8],
-    places: Mapping[str, _Place],
+    header: _Header,
     config: TextModelConfig,
-    metadata: Mapping[str, str],
     where: str,
 ) -> dict[str, StoredTensor]:
     """Give the tensors as they lie in the file, after a check that they are those of the config."""
+    metadata, begin = header.metadata, header.begin
     is_first_version = metadata["format_version"] == "1"
     shapes = config.shapes()
     if is_first_version:
@@ -240,13 +240,12 @@ def _map_tensors(
     else:
         expected = expected_tensors(shapes, metadata["dtype"])
     findings = Findings()
-    findings.messages = _misfits(
-        {name: (place.dtype, place.shape) for name, place in places.items()}, expected
-    )
+    findings.messages = _misfits(header.tensors, expected)
     findings.raise_any(where)
     stored = {}
-    for name, (dtype, shape, offset) in places.items():
-        data = memory[offset : offset + math.prod(shape) * _NUMPY[dtype].itemsize]
+    for name, (dtype, shape) in header.tensors.items():
+        end = begin + math.prod(shape) * _NUMPY[dtype].itemsize
+        data, begin = memory[begin:end], end
         tensor = StoredTensor(name, dtype, data.view(_NUMPY[dtype]).reshape(shape))
         stored[name] = laid_out(tensor) if is_first_version else tensor
     return stored

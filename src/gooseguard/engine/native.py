@@ -16,6 +16,7 @@ from gooseguard import _native
 from gooseguard.codec.layout import sizes_of
 from gooseguard.codec.text_model import BACKBONE_PREFIX, StoredTensor
 from gooseguard.core.errors import ConfigError, EngineError
+from gooseguard.engine.pooled import PooledState, from_arrays, to_arrays
 from gooseguard.engine.reference import State, check_tokens
 from gooseguard.engine.stored import lay_out_all
 
@@ -164,16 +165,9 @@ class NativeBackbone:
         Raises:
             EngineError: it was pooled with keep_state=False.
         """
-        state = self.state_of(pool)
-        return {
-            "last": pool.last,
-            "total": pool.total,
-            "maximum": pool.maximum,
-            "count": np.array([pool.count], np.int64),
-            "attention_shift": state.attention_shift,
-            "wkv": state.wkv,
-            "ffn_shift": state.ffn_shift,
-        }
+        return to_arrays(
+            PooledState(pool.last, pool.total, pool.maximum, pool.count, state=self.state_of(pool))
+        )
 
     def unpack(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Pool:
         """Give the sequence that `pack` gave as arrays.
@@ -181,27 +175,17 @@ class NativeBackbone:
         Raises:
             EngineError: the arrays are not those of a sequence of this config.
         """
-        L, C, H, N = self.config.n_layer, self.config.n_embd, self.config.n_head, self.config.head_size
-        expected = {
-            "last": ("f4", (C,)),
-            "total": ("f8", (C,)),
-            "maximum": ("f4", (C,)),
-            "count": ("i8", (1,)),
-            "attention_shift": ("f4", (L, 1, C)),
-            "wkv": ("f4", (L, 1, H, N, N)),
-            "ffn_shift": ("f4", (L, 1, C)),
-        }
-        kinds = {name: (array.dtype.str[1:], array.shape) for name, array in arrays.items()}
-        if kinds != expected or arrays["count"][0] < 0:
-            raise EngineError("unpack: these arrays are not of this model's states")
+        pool = from_arrays(self.config, arrays)
+        # `from_arrays` gives none without.
+        assert pool.state is not None
         return Pool.of(
-            arrays["last"],
-            arrays["total"],
-            arrays["maximum"],
-            int(arrays["count"][0]),
-            arrays["attention_shift"].reshape(-1),
-            np.ascontiguousarray(arrays["wkv"].swapaxes(-1, -2)).reshape(-1),
-            arrays["ffn_shift"].reshape(-1),
+            pool.last,
+            pool.total,
+            pool.maximum,
+            pool.count,
+            pool.state.attention_shift.reshape(-1),
+            np.ascontiguousarray(pool.state.wkv.swapaxes(-1, -2)).reshape(-1),
+            pool.state.ffn_shift.reshape(-1),
         )
 
     def logits(self, hidden: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -11,7 +11,7 @@ Letters as in `reference`; T counts the tokens of all sequences of a unit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from gooseguard.codec.layout import LAYER_NORM_EPSILON, RwkvConfig, check_shapes
 from gooseguard.core.errors import ConfigError, EngineError
+from gooseguard.engine.blas import SINGLE_THREADED_BLAS
 from gooseguard.engine.blocks import (
     Layer,
     Norm,
@@ -30,39 +31,13 @@ from gooseguard.engine.blocks import (
     time_mix,
 )
 from gooseguard.engine.packing import Layout, cut_units
+from gooseguard.engine.pooled import PooledState, empty_pool, from_arrays, to_arrays
 from gooseguard.engine.reference import State, check_state, check_tokens, zero_state
 from gooseguard.engine.scratch import Float32Array, Scratch
 from gooseguard.engine.threads import run_jobs
 
 UNIT_TOKENS = 384
 """Tokens of a unit: enough for matrix products to run at speed, few enough for the cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class PooledState:
-    """One sequence so far: what a head reads of its hidden states, and what the next piece goes on from."""
-
-    last: Float32Array
-    """(C,): hidden state of the last token; zeros before the first."""
-    total: npt.NDArray[np.float64]
-    """(C,): sum of the hidden states; float64, so that many small pieces add up to one large one."""
-    maximum: Float32Array
-    """(C,): largest hidden state of each channel; zeros before the first token."""
-    count: int
-    """Tokens so far."""
-    state: State | None
-    """Recurrent state, B = 1; `None` if it was not asked for, or before the first token."""
-
-    @property
-    def mean(self) -> Float32Array:
-        """Give the mean of the hidden states, float32 (C,); zeros before the first token."""
-        return np.asarray(self.total / max(self.count, 1), dtype=np.float32)
-
-
-def empty_pool(config: RwkvConfig) -> PooledState:
-    """Give what is known of a sequence before its first token."""
-    zeros = np.zeros(config.n_embd, np.float32)
-    return PooledState(last=zeros, total=zeros.astype(np.float64), maximum=zeros, count=0, state=None)
 
 
 @dataclass(slots=True)
@@ -161,7 +136,8 @@ class PortableBackbone:
             for place, number in enumerate(numbers):
                 after[number] = memory.state_of(place)
 
-        run_jobs(work, self._units(ids), self._threads)
+        with SINGLE_THREADED_BLAS:
+            run_jobs(work, self._units(ids), self._threads)
         return list(zip(hidden, after, strict=True))
 
     def pool(
@@ -201,7 +177,8 @@ class PortableBackbone:
             for place, number in enumerate(numbers):
                 pools[number] = sums[place].pooled(memory.state_of(place) if keep_state else None)
 
-        run_jobs(work, self._units(ids), self._threads)
+        with SINGLE_THREADED_BLAS:
+            run_jobs(work, self._units(ids), self._threads)
         return pools
 
     def pack(self, pool: PooledState) -> dict[str, npt.NDArray[Any]]:
@@ -210,18 +187,7 @@ class PortableBackbone:
         Raises:
             EngineError: it was pooled with keep_state=False.
         """
-        if pool.state is None:
-            raise EngineError("pack: the sequence kept no state; pool it with keep_state=True")
-        state = pool.state
-        return {
-            "last": pool.last,
-            "total": pool.total,
-            "maximum": pool.maximum,
-            "count": np.array([pool.count], np.int64),
-            "attention_shift": state.attention_shift,
-            "wkv": state.wkv,
-            "ffn_shift": state.ffn_shift,
-        }
+        return to_arrays(pool)
 
     def unpack(self, arrays: Mapping[str, npt.NDArray[Any]]) -> PooledState:
         """Give the sequence that `pack` gave as arrays.
@@ -229,13 +195,7 @@ class PortableBackbone:
         Raises:
             EngineError: the arrays are not those of a sequence of this config.
         """
-        kinds = {name: (array.dtype.str[1:], array.shape) for name, array in arrays.items()}
-        like = self.pack(replace(empty_pool(self.config), state=zero_state(self.config, 1)))
-        expected = {name: (array.dtype.str[1:], array.shape) for name, array in like.items()}
-        if kinds != expected or arrays["count"][0] < 0:
-            raise EngineError("unpack: these arrays are not of this model's states")
-        state = State(arrays["attention_shift"], arrays["wkv"], arrays["ffn_shift"])
-        return PooledState(arrays["last"], arrays["total"], arrays["maximum"], int(arrays["count"][0]), state)
+        return from_arrays(self.config, arrays)
 
     def features(self, ids: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Give what a head reads of whole texts: last, mean and maximum, float32 (n, 3 C).

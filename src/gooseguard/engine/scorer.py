@@ -47,7 +47,7 @@ _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s|\Z)|[。！？।؟
 
 
 class Pool(Protocol):
-    """One sequence so far, as a head reads it: `portable.PooledState` is one."""
+    """One sequence so far, as a head reads it: `pooled.PooledState` is one."""
 
     @property
     def last(self) -> npt.NDArray[np.float32]:
@@ -161,7 +161,7 @@ class TextScorer:
         self._backbone = backbone
         self.threads = threads
         self._has_spans = spans
-        self._head = np.ascontiguousarray(model.tensors[HEAD_WEIGHT].T)  # (3 C, K)
+        self._head = model.tensors[HEAD_WEIGHT].copy()  # (K, 3 C)
         self._head_bias = model.tensors[HEAD_BIAS].copy()  # (K,)
 
     def score(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
@@ -327,9 +327,11 @@ class TextScorer:
             (state.pool,) = self._backbone.pool([ids], [state.pool])
 
     def _logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Run the heads of one text: float32 (K,). One at a time: a product of many rounds each otherwise."""
-        logits: npt.NDArray[np.float32] = features @ self._head + self._head_bias
-        return logits
+        """Run the heads of one text: float32 (K,). One at a time: a product of many rounds each otherwise.
+
+        Not by BLAS, which would cut the sums by its number of threads, and takes memory of its own.
+        """
+        return np.asarray(np.add.reduce(self._head * features, axis=1) + self._head_bias)
 
 
 def _features(pool: Pool) -> npt.NDArray[np.float32]:

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from gooseguard.codec.byte_pairs import FIRST_BYTE
-from gooseguard.codec.pieces import PIECE
+from gooseguard.codec.pieces import piece
 from gooseguard.codec.tokenizer import FIRST_MERGE, Tokenizer
 from gooseguard.core.errors import ConfigError, DataError
 
@@ -82,7 +82,7 @@ def _separate(texts: Iterable[str]) -> Iterator[str]:
             raise DataError(
                 f"text {number} has a lone surrogate at code point {error.start}; remove it"
             ) from None
-        yield SEPARATOR.join(PIECE.findall(text))
+        yield SEPARATOR.join(piece().findall(text))
 
 
 def _convert(content: str) -> Tokenizer:
