@@ -1,9 +1,8 @@
-"""The verb `train`: what is wrong is told in one line before any work is done, and where training stands."""
+"""The verb `train`: what is wrong is told in one line before any work is done."""
 
 from __future__ import annotations
 
 import importlib.util
-import io
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,15 +12,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pyarrow")
 
-from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import TextColumn
-
 from gooseguard.cli import train as verb
 from gooseguard.data.build import BuildConfig
 from gooseguard.data.shards import write_shards
 from gooseguard.metrics.ranking import roc_auc
-from gooseguard.training.loop import Progress
 
 _path = Path(__file__).parents[1] / "contracts" / "easy_texts.py"
 _spec = importlib.util.spec_from_file_location("easy_texts", _path)
@@ -158,45 +152,6 @@ def test_the_teacher_gives_its_categories_in_the_order_asked_for(tmp_path):
     for k, category in enumerate(categories):
         has_sign = [float(any(sign in text for sign in easy.SIGNS[category])) for text in train.texts]
         assert roc_auc(np.array(has_sign), scores[:, k]) > 0.95
-
-
-def standing(step, validation_loss=None):
-    return Progress(step, 10, 0.123456, 5432.1, 90.0, validation_loss)
-
-
-def test_lines_where_stderr_is_no_terminal():
-    stream = io.StringIO()
-    display = verb.Display(Console(file=stream, width=200), None)
-    display.say("tokenise")
-    display.count("read", 1, 2)
-    display.count("read", 2, 2)
-    display.step(standing(1))
-    # Within the half minute: only the last step is told.
-    display.step(standing(2))
-    display.step(standing(10, 0.25))
-    assert stream.getvalue() == (
-        "tokenise\n"
-        "read\n"
-        "fit 1/10  loss 0.1235  5,432 tokens/s  2 min left\n"
-        "fit 10/10  loss 0.1235  5,432 tokens/s  validation 0.2500  2 min left\n"
-    )
-
-
-def test_a_bar_in_a_terminal():
-    console = Console(file=io.StringIO(), force_terminal=True, width=200)
-    bar = Bar(
-        TextColumn("{task.description}|{task.completed:.0f}/{task.total}|{task.fields[facts]}"),
-        console=console,
-    )
-    display = verb.Display(console, bar)
-    display.say("tokenise")
-    (task,) = bar.tasks
-    assert (task.description, task.total) == ("tokenise", None)
-    display.count("read", 1, 2)
-    assert (task.description, task.completed, task.total) == ("read", 1, 2)
-    display.step(standing(3, 0.25))
-    assert (task.description, task.completed, task.total) == ("fit", 3, 10)
-    assert task.fields["facts"] == "loss 0.1235  5,432 tokens/s  validation 0.2500"
 
 
 @pytest.mark.parametrize(

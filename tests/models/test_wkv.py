@@ -1,19 +1,23 @@
 """The chunked recurrence and its gradients against the recurrence token by token."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from gooseguard.models.wkv import CHUNK, wkv7  # noqa: E402
+from gooseguard.models.wkv import wkv7  # noqa: E402
 
-B, H, N = 2, 3, 8
-LENGTHS = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 37, 64, 100)
+_path = Path(__file__).parents[1] / "contracts" / "recurrence.py"
+_spec = importlib.util.spec_from_file_location("recurrence", _path)
+battery = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(battery)
+B, H, N, EXACT, SINGLE = battery.B, battery.H, battery.N, battery.EXACT, battery.SINGLE
+error, gradients_of = battery.error, battery.gradients_of
+
 NAMES = ("r", "log_w", "k", "v", "a", "b", "state")
 LEAST_LOG_DECAY = -0.6065
-EXACT = 1e-11
-"""Relative; of float64, where one way of summing differs from another in the last digits."""
-SINGLE = 1e-4
-"""Relative; of float32 against float64."""
 
 
 def by_token(r, log_w, k, v, a, b, state):
@@ -42,84 +46,11 @@ def inputs_of(n_token, seed=0, log_w=None):
     return [r, log_w, k, v, -kk, kk * rate, state]
 
 
-def error(found, expected):
-    """Give the largest difference relative to the largest value."""
-    if expected.numel() == 0:
-        return 0.0
-    return ((found.double() - expected).abs().max() / expected.abs().max().clamp(min=1e-300)).item()
+class TestWkv7(battery.Recurrence):
+    """The battery."""
 
-
-def gradients_of(function, inputs, share_of_y=1.0, share_of_state=1.0):
-    """Give the gradients of a fixed mixture of all that `function` gives, in every input."""
-    inputs = [x.clone().requires_grad_() for x in inputs]
-    y, state = function(*inputs)
-    generator = torch.Generator().manual_seed(99)
-    of_y, of_state = (
-        torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) for x in (y, state)
-    )
-    loss = share_of_y * (y * of_y).sum() + share_of_state * (state * of_state).sum()
-    return torch.autograd.grad(loss, inputs)
-
-
-@pytest.mark.parametrize("n_token", LENGTHS)
-def test_is_the_recurrence(n_token):
-    inputs = inputs_of(n_token)
-    expected_y, expected_state = by_token(*inputs)
-    y, state = wkv7(*inputs)
-    assert y.shape == (B, n_token, H, N)
-    assert error(y, expected_y) < EXACT
-    assert error(state, expected_state) < EXACT
-    y, state = wkv7(*(x.float() for x in inputs))
-    assert y.dtype == state.dtype == torch.float32
-    assert error(y, expected_y) < SINGLE
-    assert error(state, expected_state) < SINGLE
-
-
-def test_no_state_is_the_zero_state():
-    inputs = inputs_of(37)[:6]
-    expected = by_token(*inputs, torch.zeros(B, H, N, N, dtype=torch.float64))
-    for found, wanted in zip(wkv7(*inputs), expected, strict=True):
-        assert error(found, wanted) < EXACT
-
-
-@pytest.mark.parametrize("cuts", [(0, 37), (1, 2, 18), (16, 32), (15, 31, 36), (5, 5)])
-def test_pieces_with_the_state_carried_over_are_one_call(cuts):
-    *inputs, state = inputs_of(37)
-    expected_y, expected_state = wkv7(*inputs, state)
-    parts = []
-    for begin, end in zip((0, *cuts), (*cuts, 37), strict=True):
-        y, state = wkv7(*(x[:, begin:end] for x in inputs), state)
-        parts.append(y)
-    assert error(torch.cat(parts, 1), expected_y) < EXACT
-    assert error(state, expected_state) < EXACT
-
-
-@pytest.mark.parametrize("n_token", [1, 16, 17, 64])
-def test_gradients_of_every_input(n_token):
-    inputs = inputs_of(n_token, seed=n_token)
-    expected = gradients_of(by_token, inputs)
-    exact = gradients_of(wkv7, inputs)
-    single = gradients_of(wkv7, [x.float() for x in inputs])
-    for i, name in enumerate(NAMES):
-        assert exact[i].shape == inputs[i].shape
-        assert error(exact[i], expected[i]) < EXACT, name
-        assert error(single[i], expected[i]) < SINGLE, name
-
-
-@pytest.mark.parametrize("shares", [(1.0, 0.0), (0.0, 1.0)])
-def test_gradient_of_the_outputs_alone_and_of_the_state_alone(shares):
-    inputs = inputs_of(20)
-    found, expected = (gradients_of(function, inputs, *shares) for function in (wkv7, by_token))
-    for name, one, other in zip(NAMES, found, expected, strict=True):
-        assert error(one, other) < EXACT, name
-
-
-def test_a_loss_that_reads_no_state_gives_the_gradient_of_the_outputs():
-    inputs = [x.requires_grad_() for x in inputs_of(20)]
-    found = torch.autograd.grad(wkv7(*inputs)[0].square().sum(), inputs)
-    expected = torch.autograd.grad(by_token(*inputs)[0].square().sum(), inputs)
-    for name, one, other in zip(NAMES, found, expected, strict=True):
-        assert error(one, other) < EXACT, name
+    names, in_time, masked = NAMES, slice(6), (1, 2, 5)
+    chunked, by_token, inputs_of = (staticmethod(function) for function in (wkv7, by_token, inputs_of))
 
 
 @pytest.mark.parametrize("log_w", [LEAST_LOG_DECAY, -1e-6, 0.0])
@@ -154,35 +85,3 @@ def test_one_key_again_and_again(rate):
     expected = gradients_of(by_token, inputs)
     for name, found, wanted in zip(NAMES, gradients_of(wkv7, inputs), expected, strict=True):
         assert error(found, wanted) < EXACT, name
-
-
-def test_padded_tokens_change_nothing_before_or_after():
-    # As the backbone masks them: no decay, nothing removed, nothing written; r, v and a are anything.
-    *inputs, state = inputs_of(50)
-    real = 21
-    for i in (1, 2, 5):
-        inputs[i][:, real:] = 0
-    y, after = wkv7(*inputs, state)
-    expected_y, expected_after = by_token(*(x[:, :real] for x in inputs), state)
-    assert error(y[:, :real], expected_y) < EXACT
-    assert error(after, expected_after) < EXACT
-
-
-def test_stays_in_float32_under_autocast():
-    # As in training: forward inside the context, backward outside of it.
-    inputs = [x.float().requires_grad_() for x in inputs_of(37)]
-    expected = wkv7(*inputs)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = wkv7(*inputs)
-    gradients = [torch.autograd.grad(y.sum() + state.sum(), inputs) for y, state in (found, expected)]
-    for one, other in zip((*found, *gradients[0]), (*expected, *gradients[1]), strict=True):
-        assert one.dtype == torch.float32
-        assert torch.equal(one, other)
-
-
-def test_inputs_are_not_written_to():
-    inputs = [x.float() for x in inputs_of(37)]
-    copies = [x.clone() for x in inputs]
-    wkv7(*inputs)
-    for one, other in zip(inputs, copies, strict=True):
-        assert torch.equal(one, other)

@@ -67,7 +67,6 @@ def make_set(make_rows):
     def make(n=120, seed=0):
         rows = make_rows(n, seed)
         targets = make_targets(rows.labels, np.arange(n) % 2)
-        val = make_rows(n // 2, seed + 1000)
-        return TrainingSet(rows, targets, np.ones(n, np.int64), val, np.arange(len(val)) % 2)
+        return TrainingSet(rows, targets, np.ones(n, np.int64), make_rows(n // 2, seed + 1000))
 
     return make

@@ -136,7 +136,7 @@ def test_rows_without_repeats_are_not_learnt_from(make_trainee, make_set, tmp_pa
 def test_a_loss_that_is_no_number_ends_the_run(make_trainee, make_set, tmp_path):
     data = make_set(20)
     data.targets.values[3] = np.nan
-    with pytest.raises(ArtefactError, match=r"no number at step \d+; lower the phase's learning_rate"):
+    with pytest.raises(ArtefactError, match=r"no number at step \d+; lower the recipe's learning_rate"):
         run(make_trainee(), data, CONFIG, tmp_path)
 
 

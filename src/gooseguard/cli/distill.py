@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
-from gooseguard.cli.output import open_output
-from gooseguard.cli.train import open_display
+from gooseguard.cli.display import open_display
+from gooseguard.cli.output import write_made
 from gooseguard.core.config import read_recipe
 from gooseguard.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
+
+    import typer
 
     from gooseguard.training.distill import DistillConfig, EndpointConfig
     from gooseguard.training.lessons import Teacher
@@ -41,23 +41,13 @@ def register(app: typer.Typer) -> None:
 
     @app.command("distill", help=HELP, epilog=EPILOG)
     def distill_verb(
-        recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help='TOML file with kind = "distill".')],
-        override: Annotated[
-            list[str] | None,
-            typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe."),
-        ] = None,
-        output: Annotated[
-            Path | None, typer.Option("--output", metavar="FOLDER", help="Folder of the run; else runs/NAME.")
-        ] = None,
+        recipe: options.Recipe,
+        override: options.Override = None,
+        output: options.RunFolder = None,
         json: options.Json = False,
     ) -> None:
         config = _read_recipe(recipe, override or [])
-        made = run_recipe(config, output or Path("runs") / config.name)
-        with open_output(None) as results:
-            if json:
-                results.write_json({name: str(path) for name, path in made.items()})
-            else:
-                results.write("".join(f"{name}: {path}\n" for name, path in made.items()))
+        write_made(run_recipe(config, output or Path("runs") / config.name), is_json=json)
 
 
 def _read_recipe(recipe: Path, overrides: list[str]) -> DistillConfig:

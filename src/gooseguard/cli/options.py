@@ -23,6 +23,19 @@ Policy = Annotated[
 ]
 """Which policy."""
 
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE", help="TOML file.")]
+"""What to make."""
+
+Override = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe.")
+]
+"""Changes of a recipe."""
+
+RunFolder = Annotated[
+    Path | None, typer.Option("--output", metavar="FOLDER", help="Folder of the run; else runs/NAME.")
+]
+"""Where a run writes."""
+
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads to use; else one a core.")]
 """How many threads."""
 

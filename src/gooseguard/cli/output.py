@@ -13,7 +13,7 @@ import typer
 from gooseguard.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 EXIT_BROKEN_PIPE = 141
@@ -99,3 +99,12 @@ def open_output(path: Path | None) -> Iterator[Output]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_made(made: Mapping[str, Path], *, is_json: bool) -> None:
+    """Write to standard output what a run made, and where, as lines or as one line of JSON."""
+    with open_output(None) as results:
+        if is_json:
+            results.write_json({name: str(path) for name, path in made.items()})
+        else:
+            results.write("".join(f"{name}: {path}\n" for name, path in made.items()))

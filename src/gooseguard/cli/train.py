@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any
 
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
-from gooseguard.cli.output import open_output
+from gooseguard.cli.display import Display, open_display
+from gooseguard.cli.output import write_made
 from gooseguard.cli.tune import run_fine_tune
 from gooseguard.core.config import read_recipe
 from gooseguard.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
+    import typer
     from numpy.typing import NDArray
 
     from gooseguard.data.shards import DatasetColumns
     from gooseguard.training.fine_tune import FineTuneConfig
-    from gooseguard.training.loop import Progress as Standing
     from gooseguard.training.run import TrainConfig
 
 HELP = "Train a model, or fine-tune one, from a recipe; the same command resumes a run that was stopped."
@@ -40,36 +34,22 @@ EPILOG = """[bold]Examples[/bold]
 
 [cyan]gooseguard train recipes/mod-rwkv.toml --set base=rwkv7-g1-2.9b.pth --set data=instructions/[/cyan]"""
 
-LINE_EVERY_S = 30.0
-"""Seconds between lines where stderr is no terminal."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
 
     @app.command("train", help=HELP, epilog=EPILOG)
     def train_verb(
-        recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="TOML file.")],
-        override: Annotated[
-            list[str] | None,
-            typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe."),
-        ] = None,
-        output: Annotated[
-            Path | None, typer.Option("--output", metavar="FOLDER", help="Folder of the run; else runs/NAME.")
-        ] = None,
+        recipe: options.Recipe,
+        override: options.Override = None,
+        output: options.RunFolder = None,
         json: options.Json = False,
     ) -> None:
         config = _read_recipe(recipe, override or [])
-        folder = output or Path("runs") / config.name
-        made = _run(config, folder)
-        if not made:
-            # One of several processes, and not the one that reports.
-            return
-        with open_output(None) as results:
-            if json:
-                results.write_json({name: str(path) for name, path in made.items()})
-            else:
-                results.write("".join(f"{name}: {path}\n" for name, path in made.items()))
+        made = _run(config, output or Path("runs") / config.name)
+        if made:
+            # Else one of several processes, and not the one that reports.
+            write_made(made, is_json=json)
 
 
 def _run(config: TrainConfig | FineTuneConfig, folder: Path) -> dict[str, Path]:
@@ -162,58 +142,3 @@ def _without_paths(table: dict[str, Any]) -> dict[str, Any]:
         for key, value in table.items()
         if key not in {"root", "held_out"}
     }
-
-
-class Display:
-    """Where training stands, on stderr: a bar in a terminal, a line now and then elsewhere."""
-
-    def __init__(self, console: Console, bar: Progress | None) -> None:
-        self.console, self.bar, self.last_line = console, bar, 0.0
-        self.task = bar.add_task("", total=None, facts="") if bar else None
-
-    def say(self, phase: str) -> None:
-        """Begin a phase."""
-        if self.bar is not None and self.task is not None:
-            self.bar.reset(self.task, total=None, description=phase, facts="")
-        else:
-            self.console.print(phase, highlight=False)
-
-    def count(self, phase: str, done: int, total: int) -> None:
-        """Say how far a phase is."""
-        if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=done, total=total, description=phase, facts="")
-        elif done == total:
-            self.console.print(phase, highlight=False)
-
-    def step(self, standing: Standing) -> None:
-        """Say how far fitting is."""
-        facts = f"loss {standing.loss:.4f}  {standing.tokens_per_s:,.0f} tokens/s"
-        if standing.validation_loss is not None:
-            facts += f"  validation {standing.validation_loss:.4f}"
-        if self.bar is not None and self.task is not None:
-            self.bar.update(
-                self.task, completed=standing.step, total=standing.n_steps, description="fit", facts=facts
-            )
-            return
-        if time.monotonic() - self.last_line > LINE_EVERY_S or standing.step == standing.n_steps:
-            self.last_line = time.monotonic()
-            left = f"{standing.seconds_left / 60:.0f} min left"
-            self.console.print(f"fit {standing.step}/{standing.n_steps}  {facts}  {left}", highlight=False)
-
-
-@contextmanager
-def open_display() -> Iterator[Display]:
-    """Show where a run stands for the block."""
-    console = Console(file=sys.stderr, soft_wrap=True)
-    if not console.is_terminal:
-        yield Display(console, None)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total}"),
-        TextColumn("{task.fields[facts]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        yield Display(console, bar)

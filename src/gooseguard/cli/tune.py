@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
-    from typing import Protocol
 
+    from gooseguard.cli.display import Display
     from gooseguard.training.fine_tune import FineTuneConfig
-    from gooseguard.training.loop import Progress
-
-    class Display(Protocol):
-        """Where training stands, on stderr."""
-
-        def say(self, phase: str) -> None:
-            """Begin a phase."""
-
-        def step(self, standing: Progress) -> None:
-            """Say how far fitting is."""
 
 
 def run_fine_tune(

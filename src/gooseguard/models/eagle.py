@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gooseguard.models.finch import initial_bonus, initial_decay
+from gooseguard.models import finch
 from gooseguard.models.layers import Linear, group_norm, shift, vector
 from gooseguard.models.wkv6 import wkv6
 
@@ -59,8 +59,8 @@ class TimeMix(nn.Module):
         self.time_mix_v.copy_(channel**fade + 0.3 * depth)
         self.time_mix_r.copy_(channel ** (0.5 * fade))
         self.time_mix_g.copy_(channel ** (0.5 * fade))
-        self.time_decay.copy_(initial_decay(self.config, layer).view_as(self.time_decay))
-        self.time_faaaa.copy_(initial_bonus(self.config, layer))
+        self.time_decay.copy_(finch.initial_decay(self.config, layer).view_as(self.time_decay))
+        self.time_faaaa.copy_(finch.initial_bonus(self.config, layer))
 
     def forward(
         self, x: Tensor, before: Tensor, state: Tensor, v_first: Tensor | None, mask: Tensor
@@ -83,30 +83,17 @@ class TimeMix(nn.Module):
         return self.output(group_norm(self.ln_x, y) * gate).float(), state, v_first
 
 
-class ChannelMix(nn.Module):
-    """The feed-forward of RWKV-5.2: token shift, squared ReLU, a gate of its own."""
+class ChannelMix(finch.ChannelMix):
+    """The feed-forward of RWKV-5.2: that of RWKV-6, with shares of the token itself."""
 
-    def __init__(self, config: RwkvConfig, layer: int) -> None:
-        super().__init__()
-        C = config.n_embd
-        self.config, self.layer = config, layer
-        self.time_mix_k = vector(1, 1, C)
-        self.time_mix_r = vector(1, 1, C)
-        self.key = Linear(C, config.n_ffn)
-        self.receptance = Linear(C, C)
-        self.value = Linear(config.n_ffn, C)
+    SHARES = "time_mix"
 
-    @torch.no_grad()
-    def initialise(self) -> None:
-        """Set everything but the matrices."""
-        fade = 1 - self.layer / self.config.n_layer
-        channel = torch.arange(self.config.n_embd) / self.config.n_embd
-        self.time_mix_k.copy_(channel**fade)
-        self.time_mix_r.copy_(channel**fade)
+    @staticmethod
+    def share(own: Tensor) -> Tensor:
+        """Give the parameter that takes the share `own` of the token itself."""
+        return own
 
-    def forward(self, x: Tensor, before: Tensor) -> Tensor:
-        """Mix along channels: x (B, T, C) layer-normed, `before` (B, C) the row before the first."""
-        previous = shift(x, before)
-        xk, xr = torch.lerp(previous, x, self.time_mix_k), torch.lerp(previous, x, self.time_mix_r)
-        value: Tensor = self.value(torch.relu(self.key(xk)).square())
-        return torch.sigmoid(self.receptance(xr).float()) * value.float()
+    @staticmethod
+    def lerp(x: Tensor, previous: Tensor, share: Tensor) -> Tensor:
+        """Mix a token with the one before it."""
+        return torch.lerp(previous, x, share)

@@ -121,12 +121,15 @@ class TimeMix(nn.Module):
 class ChannelMix(nn.Module):
     """The feed-forward of RWKV-6: token shift, squared ReLU, a gate of its own."""
 
+    SHARES = "time_maa"
+    """What the names of the lerps' shares begin with."""
+
     def __init__(self, config: RwkvConfig, layer: int) -> None:
         super().__init__()
         C = config.n_embd
         self.config, self.layer = config, layer
-        self.time_maa_k = vector(1, 1, C)
-        self.time_maa_r = vector(1, 1, C)
+        for name in "kr":
+            setattr(self, f"{self.SHARES}_{name}", vector(1, 1, C))
         self.key = Linear(C, config.n_ffn)
         self.receptance = Linear(C, C)
         self.value = Linear(config.n_ffn, C)
@@ -135,14 +138,23 @@ class ChannelMix(nn.Module):
     def initialise(self) -> None:
         """Set everything but the matrices."""
         fade = 1 - self.layer / self.config.n_layer
-        channel = torch.arange(self.config.n_embd) / self.config.n_embd
-        self.time_maa_k.copy_(1 - channel**fade)
-        self.time_maa_r.copy_(1 - channel**fade)
+        own = (torch.arange(self.config.n_embd) / self.config.n_embd) ** fade
+        for name in "kr":
+            getattr(self, f"{self.SHARES}_{name}").copy_(self.share(own))
+
+    @staticmethod
+    def share(own: Tensor) -> Tensor:
+        """Give the parameter that takes the share `own` of the token itself: here, that of the one before."""
+        return 1 - own
+
+    @staticmethod
+    def lerp(x: Tensor, previous: Tensor, share: Tensor) -> Tensor:
+        """Mix a token with the one before it."""
+        return torch.lerp(x, previous, share)
 
     def forward(self, x: Tensor, before: Tensor) -> Tensor:
         """Mix along channels: x (B, T, C) layer-normed, `before` (B, C) the row before the first."""
-        delta = shift(x, before) - x
-        xk = torch.addcmul(x, delta, self.time_maa_k)
-        xr = torch.addcmul(x, delta, self.time_maa_r)
+        previous = shift(x, before)
+        xk, xr = (self.lerp(x, previous, getattr(self, f"{self.SHARES}_{name}")) for name in "kr")
         value: Tensor = self.value(torch.relu(self.key(xk)).square())
         return torch.sigmoid(self.receptance(xr).float()) * value.float()

@@ -1,10 +1,8 @@
-"""The loop of fine-tuning: conversations to what is learnt beside a frozen base, with resume points."""
+"""How answers are learnt beside a frozen base: conversations to a loss, and its steps for the one loop."""
 
 from __future__ import annotations
 
 import functools
-import math
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -14,12 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from gooseguard.core.errors import ArtefactError, ConfigError
+from gooseguard.core.errors import ConfigError
 from gooseguard.training.answers import AnswerRows, Step, pad_rows, plan_steps
-from gooseguard.training.loop import Progress, Reporter, learning_rate
-from gooseguard.training.pace import Pace
+from gooseguard.training.loop import Course, Reporter, learning_rate, run_course
 from gooseguard.training.processes import mixes
-from gooseguard.training.resume import Reached, ResumePoints
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +24,7 @@ if TYPE_CHECKING:
     from gooseguard.models.adapter import InitialStates
     from gooseguard.models.rwkv import Rwkv
     from gooseguard.training.processes import Processes
+    from gooseguard.training.resume import ResumePoints
 
 POSITIONS = 1024
 """Answer tokens whose logits exist at once: of 65,536 tokens they take 256 MB."""
@@ -196,38 +193,18 @@ def tune(
     optimizer = torch.optim.AdamW(
         loss.learnt, lr=0.0, betas=(0.9, 0.99), eps=1e-8, weight_decay=config.weight_decay, fused=True
     )
-    reached = points.load(loss, optimizer)
     runner, validation = _Runner(loss, data.train, processes), _Runner(loss, data.val, processes)
     shown = _shown(data.val, config)
-    pace, measured = Pace(reached.loss), reached.validation_loss
-    begin, saved = time.monotonic() - reached.seconds, time.monotonic()
-    for i, step in enumerate(steps[reached.step :], reached.step + 1):
+
+    def take(i: int) -> tuple[float, int]:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(i - 1, len(steps), config.learning_rate, config.warmup)
-        step_loss = runner.gradients(step)
-        if not math.isfinite(step_loss):
-            raise ArtefactError(f"training loss is no number at step {i}; lower loop.learning_rate")
-        nn.utils.clip_grad_norm_(loss.learnt, config.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        pace.tick(step_loss, step.n_token)
-        is_last = i == len(steps)
-        if i % config.validate_steps == 0 or is_last:
-            measured = validation.mean_loss(shown)
-        if processes.is_main and (time.monotonic() - saved > config.resume_s or is_last):
-            saved = time.monotonic()
-            points.save(Reached(i, pace.loss, saved - begin, measured), loss, optimizer)
-        report(Progress(i, len(steps), pace.loss, pace.rate, pace.per_step * (len(steps) - i), measured))
+        return runner.gradients(steps[i - 1]), steps[i - 1].n_token
+
+    course = Course(loss, optimizer, len(steps), take, lambda: validation.mean_loss(shown), processes.is_main)
+    facts = run_course(course, config, points, report)
     processes.wait()
-    is_done = reached.step == len(steps)
-    return {
-        "steps": len(steps),
-        "resumed_at": reached.step,
-        "train_loss": pace.loss,
-        "validation_loss": measured,
-        "seconds": round(reached.seconds if is_done else time.monotonic() - begin, 1),
-        "processes": processes.count,
-    }
+    return {**facts, "processes": processes.count}
 
 
 def _shown(val: AnswerRows, config: TuneConfig) -> list[Step]:

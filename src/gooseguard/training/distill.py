@@ -8,40 +8,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from gooseguard.codec.layout import RwkvConfig
-from gooseguard.codec.normalize import normalize
 from gooseguard.codec.text_model import is_model_name
-from gooseguard.codec.tokenizer import Tokenizer
-from gooseguard.core.errors import ConfigError, DataError
+from gooseguard.core.errors import ConfigError
 from gooseguard.core.manifest import canonical_json, digest_file
-from gooseguard.core.taxonomy import load_taxonomy
-from gooseguard.data.shards import DatasetColumns, read_columns, read_dataset_manifest
 from gooseguard.models.checkpoint import write_checkpoint
-from gooseguard.models.mod_rwkv import ModRwkv, ModRwkvConfig
-from gooseguard.training.batches import TokenRows, pack
 from gooseguard.training.lessons import LessonStore, Taught, collect
-from gooseguard.training.loop import LoopConfig, Reporter, predict
+from gooseguard.training.loop import LoopConfig, Reporter, TrainingSet, fit, predict
 from gooseguard.training.resume import ResumePoints
 from gooseguard.training.run import (
     ModelSize,
     calibrate,
-    describe_data,
-    environment,
-    scored_categories,
+    learn_vocabulary,
+    make_card,
+    make_model,
+    read_dataset,
+    tokenize,
     validation_rates,
+    write_policies,
 )
 from gooseguard.training.student import Student, TeachConfig, make_goals
-from gooseguard.training.student_loop import StudySet, fit_student
-from gooseguard.training.thresholds import GOALS, policy_toml
-from gooseguard.training.vocabulary import train_vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from gooseguard.models.mod_rwkv import ModRwkv
     from gooseguard.training.lessons import Teacher
     from gooseguard.training.run import Say
 
@@ -148,7 +139,7 @@ def distill(config: DistillConfig, output: Path, teacher: Teacher | None, listen
     """
     dataset, work = Path(config.data), output / "work"
     listener.say("read dataset")
-    train, val, scored = read_dataset(config, dataset)
+    train, val, scored = read_dataset(dataset, config.least_positives)
     if teacher is not None and not teacher.categories & set(scored):
         raise ConfigError(f"teacher {teacher.name} scores none of {', '.join(scored)}, which the data can")
     work.mkdir(parents=True, exist_ok=True)
@@ -162,75 +153,43 @@ def distill(config: DistillConfig, output: Path, teacher: Teacher | None, listen
         if config.teach.layers and taught.features is None:
             raise ConfigError(f"teacher {teacher.name} gives no hidden features; leave out teach.layers")
     listener.say("tokenise")
-    tokenizer = _vocabulary(train.texts, config.model.vocab_size, work / "vocabulary.json")
-    rows, val_rows = (_tokenize(split, tokenizer) for split in (train, val))
-    student = make_student(config, rows.labels, scored, tokenizer.vocab_size, taught)
+    tokenizer = learn_vocabulary(train.texts, config.model.vocab_size, work)
+    rows, val_rows = (tokenize(split, tokenizer) for split in (train, val))
+    known = rows.labels if taught is None else np.where(np.isnan(rows.labels), taught.scores, rows.labels)
+    model = make_model(config.model, known, scored, tokenizer.vocab_size, config.loop.seed)
+    student = make_student(model, config, taught)
     goals = make_goals(rows.labels, taught, config.teach)
     # A text without tokens, or that nobody says anything of, is left out.
     is_learnt = (goals.label_weights + goals.soft_weights).any(1) & (rows.lengths > 0)
-    data = StudySet(rows, goals, is_learnt.astype(np.int64), val_rows)
+    data = TrainingSet(rows, goals, is_learnt.astype(np.int64), val_rows)
     recipe = describe(config)
     digest = digest_file(dataset / "manifest.json")
     said = "" if taught is None else hashlib.sha256(taught.scores.tobytes()).hexdigest()
     run = canonical_json([recipe, digest, None if teacher is None else teacher.name, said])
     points = ResumePoints(work / "resume", hashlib.sha256(run.encode()).hexdigest())
     listener.say("fit")
-    facts = fit_student(student, data, config.loop, points, listener.step)
+    facts = fit(student, data, config.loop, points, listener.step)
     listener.say("calibrate")
-    logits = predict(student.model, val_rows)
+    logits = predict(model, val_rows)
     calibration = calibrate(logits, val_rows.labels, scored)
     checkpoint = write_checkpoint(
         output / "checkpoint",
-        student.model,
+        model,
         name=config.name,
         tokenizer=tokenizer,
         calibration=calibration,
         languages=sorted({tag for tag in train.languages if tag}),
-        card=_card(student.model, {**facts, **_lesson_facts(teacher, taught)}, recipe, dataset, digest),
+        card=make_card(model, {**facts, **_lesson_facts(teacher, taught)}, recipe, dataset),
         config=recipe,
         inputs={"dataset": digest},
     )
-    _write_policies(output / "policies", config, validation_rates(logits, val, scored, calibration))
+    rates = validation_rates(logits, val, scored, calibration)
+    write_policies(output / "policies", config.name, config.version, rates)
     return checkpoint
 
 
-def read_dataset(config: DistillConfig, dataset: Path) -> tuple[DatasetColumns, DatasetColumns, list[str]]:
-    """Read training and validation rows, with labels of the categories that can be scored.
-
-    Raises:
-        DataError: no category has enough validation positives.
-    """
-    taxonomy = list(load_taxonomy())
-    val, train = (read_columns(dataset, split, taxonomy) for split in ("val", "train"))
-    scored = scored_categories(val, taxonomy, config.least_positives)
-    if not scored:
-        raise DataError(
-            f"{dataset}: no category has {config.least_positives} positive validation rows; add data"
-        )
-    columns = [taxonomy.index(category) for category in scored]
-    return (
-        replace(train, labels=train.labels[:, columns]),
-        replace(val, labels=val.labels[:, columns]),
-        scored,
-    )
-
-
-def make_student(
-    config: DistillConfig,
-    labels: NDArray[np.float32],
-    categories: Sequence[str],
-    vocab_size: int,
-    taught: Taught | None,
-) -> Student:
-    """Make the student that a recipe asks for; its heads begin at each category's share of positives."""
-    size = config.model
-    backbone = RwkvConfig(size.n_layer, size.n_embd, vocab_size, head_size=size.head_size, rank_g=size.rank_g)
-    model = ModRwkv(ModRwkvConfig(backbone, tuple(categories)), config.loop.seed)
-    known = labels if taught is None else np.where(np.isnan(labels), taught.scores, labels)
-    n_known = (~np.isnan(known)).sum(0)
-    share = np.clip((np.nansum(known, 0) + 0.5) / (n_known + 1), 1e-4, 1 - 1e-4)
-    with torch.no_grad():
-        model.categories.bias.copy_(torch.from_numpy(np.log(share / (1 - share)).astype(np.float32)))
+def make_student(model: ModRwkv, config: DistillConfig, taught: Taught | None) -> Student:
+    """Add to a model what it learns a teacher's features with; without a teacher there are none."""
     width = 1 if taught is None or taught.features is None else taught.features.shape[2]
     teach = config.teach if taught is not None else replace(config.teach, layers=(), hidden_weight=0.0)
     return Student(model, teach, width, config.loop.seed)
@@ -242,44 +201,8 @@ def describe(config: DistillConfig) -> dict[str, Any]:
     return {key: value for key, value in table.items() if key not in {"data", "teacher", "lessons"}}
 
 
-def _vocabulary(texts: list[str], vocab_size: int, path: Path) -> Tokenizer:
-    """Learn the vocabulary, or read the one that an earlier start of this run learnt."""
-    if path.is_file():
-        return Tokenizer.from_json(path.read_text("utf-8"))
-    tokenizer = train_vocabulary((normalize(text).text for text in texts), vocab_size)
-    partial = path.with_suffix(".partial")
-    partial.write_text(tokenizer.to_json(), "utf-8")
-    partial.replace(path)
-    return tokenizer
-
-
-def _tokenize(split: DatasetColumns, tokenizer: Tokenizer) -> TokenRows:
-    return pack([tokenizer.encode(normalize(text).text) for text in split.texts], split.labels)
-
-
 def _lesson_facts(teacher: Teacher | None, taught: Taught | None) -> dict[str, Any]:
     if teacher is None or taught is None:
         return {"teacher": None}
     counts = {"asked": taught.n_asked, "kept": taught.n_kept, "failed": taught.n_failed}
     return {"teacher": teacher.name, "lessons": counts}
-
-
-def _card(
-    model: ModRwkv, facts: dict[str, Any], recipe: dict[str, Any], dataset: Path, digest: str
-) -> dict[str, Any]:
-    data = describe_data(read_dataset_manifest(dataset).facts, list(model.config.categories))
-    return {
-        "training": {**facts, **environment()},
-        "data": {**data, "dataset": digest},
-        "recipe": recipe,
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
-
-
-def _write_policies(folder: Path, config: DistillConfig, rates: dict[str, Any]) -> None:
-    """Write one TOML file a policy, whole or not at all."""
-    folder.mkdir(exist_ok=True)
-    for goal in GOALS:
-        partial = folder / f"{goal.id}.partial"
-        partial.write_text(policy_toml(goal, config.version, config.name, rates[goal.id]), "utf-8")
-        partial.replace(folder / f"{goal.id}.toml")

@@ -1,4 +1,4 @@
-"""The one training loop: batches to a fitted module, in phases, with resume points."""
+"""The one training loop, with resume points; and how category heads are fitted by it, in phases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -14,14 +14,17 @@ from torch import nn
 
 from gooseguard.core.errors import ArtefactError
 from gooseguard.training.batches import TokenRows, cut_by_budget, pad, plan_epoch, select
-from gooseguard.training.objectives import Targets, make_targets
+from gooseguard.training.objectives import category_weights, weighted_bce
+from gooseguard.training.pace import Pace
 from gooseguard.training.resume import Reached, ResumePoints
 from gooseguard.training.workers import Workers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gooseguard.training.trainee import Trainee
+    from gooseguard.training.objectives import Targets
+    from gooseguard.training.student import Goals
+    from gooseguard.training.workers import Learner
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,38 +94,6 @@ class Progress:
 Reporter = Callable[[Progress], None]
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """What to fit on."""
-
-    train: TokenRows
-    """Training rows."""
-    targets: Targets
-    """Of the training rows."""
-    repeats: NDArray[np.int64]
-    """(n,), how often an epoch sees each training row."""
-    val: TokenRows
-    """Validation rows, for the loss that is shown; nothing is chosen by it."""
-    val_sources: NDArray[np.int64]
-    """(m,), numbers of their sources."""
-
-
-def _optimizer(trainee: Trainee, config: LoopConfig) -> torch.optim.AdamW:
-    heads: list[nn.Parameter] = []
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, p in trainee.named_parameters():
-        is_matrix = p.ndim == 2 and name.startswith("model.") and ".emb." not in name
-        kind = heads if name.startswith("model.categories.") else matrices if is_matrix else others
-        kind.append(p)
-    groups = [
-        {"params": heads, "weight_decay": config.weight_decay, "rate": config.head_rate},
-        {"params": matrices, "weight_decay": config.weight_decay, "rate": 1.0},
-        {"params": others, "weight_decay": 0.0, "rate": 1.0},
-    ]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-9, fused=True)
-
-
 def learning_rate(step: int, n_steps: int, peak: float, warmup: int) -> float:
     """Give the learning rate of a phase's step: linear warm-up, then a cosine to 3 % of the peak."""
     if step < warmup:
@@ -131,37 +102,91 @@ def learning_rate(step: int, n_steps: int, peak: float, warmup: int) -> float:
     return peak * (0.03 + 0.97 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
 
 
-def predict(
-    model: nn.Module, rows: TokenRows, *, batch_tokens: int = 16384, bfloat16: bool = False
-) -> NDArray[np.float32]:
-    """Give the logits of rows, float32 (n, K), texts uncut, NaN for a text without tokens."""
-    lengths = rows.lengths
-    order = np.argsort(lengths, kind="stable")
-    order = order[lengths[order] > 0]
-    logits = np.full(rows.labels.shape, np.nan, np.float32)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        for batch in cut_by_budget(order, lengths[order], batch_tokens):
-            tokens, real = pad(rows, batch, int(lengths.max()))
-            logits[batch] = model(torch.from_numpy(tokens), torch.from_numpy(real)).numpy()
-    return logits
+class RunOptions(Protocol):
+    """What the loop has to know of a recipe."""
+
+    @property
+    def clip(self) -> float:
+        """Give the largest norm of the gradient."""
+
+    @property
+    def validate_steps(self) -> int:
+        """Give the steps between measurements of the validation loss."""
+
+    @property
+    def resume_s(self) -> float:
+        """Give the seconds between resume points."""
 
 
-class _Validation:
-    """Measures the loss on some labelled validation rows."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """What a run fits, and what a step of it is."""
 
-    def __init__(self, data: TrainingSet, config: LoopConfig) -> None:
-        labelled = np.flatnonzero((~np.isnan(data.val.labels)).any(1))
-        chosen = labelled[:: max(1, len(labelled) // max(config.validate_rows, 1))]
-        self.rows = select(data.val, chosen)
-        self.targets = make_targets(self.rows.labels, data.val_sources[chosen])
-        self.bfloat16 = config.bfloat16
+    module: nn.Module
+    """Holds what is learnt."""
+    optimizer: torch.optim.Optimizer
+    """Of what is learnt."""
+    n_steps: int
+    """Steps in all."""
+    step: Callable[[int], tuple[float, int]]
+    """Sets a step's learning rates and puts its gradient into the module; gives its mean loss and its tokens.
+    Steps count from 1 and depend on recipe and data alone, so that a resumed run goes on with the same."""
+    measure: Callable[[], float | None]
+    """Gives the validation loss; None where there is nothing to measure on."""
+    is_main: bool = True
+    """Whether this process, of those that share the run, writes resume points."""
 
-    @torch.no_grad()
-    def loss(self, trainee: Trainee) -> float | None:
-        if not len(self.rows):
-            return None
-        logits = torch.from_numpy(predict(trainee, self.rows, bfloat16=self.bfloat16)).nan_to_num(0.0)
-        return trainee.loss(logits, self.targets, np.arange(len(self.rows))).item() / len(self.rows)
+
+def run_course(course: Course, options: RunOptions, points: ResumePoints, report: Reporter) -> dict[str, Any]:
+    """Fit a module in place; resume where `points` left off.
+
+    Returns:
+        Facts of the run: steps, losses, and seconds over all of its processes.
+
+    Raises:
+        ArtefactError: the resume point is of another run, or the loss is no number any more.
+    """
+    module, optimizer, n_steps = course.module, course.optimizer, course.n_steps
+    reached = points.load(module, optimizer)
+    pace, measured = Pace(reached.loss), reached.validation_loss
+    begin, saved = time.monotonic() - reached.seconds, time.monotonic()
+    for i in range(reached.step + 1, n_steps + 1):
+        loss, n_tokens = course.step(i)
+        if not math.isfinite(loss):
+            raise ArtefactError(f"training loss is no number at step {i}; lower the recipe's learning_rate")
+        nn.utils.clip_grad_norm_(module.parameters(), options.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        pace.tick(loss, n_tokens)
+        is_last = i == n_steps
+        if i % options.validate_steps == 0 or is_last:
+            measured = course.measure()
+        if course.is_main and (time.monotonic() - saved > options.resume_s or is_last):
+            saved = time.monotonic()
+            points.save(Reached(i, pace.loss, saved - begin, measured), module, optimizer)
+        report(Progress(i, n_steps, pace.loss, pace.rate, pace.per_step * (n_steps - i), measured))
+    seconds = reached.seconds if reached.step == n_steps else time.monotonic() - begin
+    return {
+        "steps": n_steps,
+        "resumed_at": reached.step,
+        "train_loss": pace.loss,
+        "validation_loss": measured,
+        "seconds": round(seconds, 1),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """What to fit on."""
+
+    train: TokenRows
+    """Training rows."""
+    targets: Targets | Goals
+    """Of the training rows, as the learner's loss wants them."""
+    repeats: NDArray[np.int64]
+    """(n,), how often an epoch sees each training row."""
+    val: TokenRows
+    """Validation rows, for the loss that is shown; nothing is chosen by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +196,41 @@ class _Step:
     learning_rate: float
 
 
+def fit(
+    learner: Learner, data: TrainingSet, config: LoopConfig, points: ResumePoints, report: Reporter
+) -> dict[str, Any]:
+    """Fit a model with category heads in place; resume where `points` left off.
+
+    Returns:
+        Facts of the run, as `run_course`.
+
+    Raises:
+        ArtefactError: the resume point is of another run, or the loss is no number any more.
+    """
+    steps, optimizer = _plan(data, config), _optimizer(learner, config)
+    workers = Workers(learner, data.train, data.targets, config)
+
+    def take(i: int) -> tuple[float, int]:
+        step = steps[i - 1]
+        for replica in workers.replicas:
+            replica.model.backbone.is_shallow = step.phase.is_shallow
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * step.learning_rate
+        loss = workers.gradients(step.batch, i)
+        return loss, int(np.minimum(data.train.lengths[step.batch], config.longest).sum())
+
+    course = Course(
+        learner, optimizer, len(steps), take, lambda: validation_loss(learner.model, data.val, config)
+    )
+    try:
+        return run_course(course, config, points, report)
+    finally:
+        workers.close()
+        learner.model.backbone.is_shallow = False
+
+
 def _plan(data: TrainingSet, config: LoopConfig) -> list[_Step]:
-    """Plan every step; depends on recipe and data alone, so that a resumed run goes on with the same."""
+    """Plan every step; depends on recipe and data alone."""
     steps: list[_Step] = []
     epoch = 0
     for phase in config.phases:
@@ -190,65 +248,44 @@ def _plan(data: TrainingSet, config: LoopConfig) -> list[_Step]:
     return steps
 
 
-class _Pace:
-    """Smoothed loss, tokens a second, and what is left of the time."""
+def _optimizer(learner: Learner, config: LoopConfig) -> torch.optim.AdamW:
+    heads: list[nn.Parameter] = []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, p in learner.named_parameters():
+        is_matrix = p.ndim == 2 and name.startswith("model.") and ".emb." not in name
+        kind = heads if name.startswith("model.categories.") else matrices if is_matrix else others
+        kind.append(p)
+    groups = [
+        {"params": heads, "weight_decay": config.weight_decay, "rate": config.head_rate},
+        {"params": matrices, "weight_decay": config.weight_decay, "rate": 1.0},
+        {"params": others, "weight_decay": 0.0, "rate": 1.0},
+    ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-9, fused=True)
 
-    def __init__(self, loss: float) -> None:
-        self.loss, self.rate, self.per_step, self.last = loss, math.nan, math.nan, time.monotonic()
 
-    def tick(self, loss: float, n_tokens: int) -> None:
-        now = time.monotonic()
-        seconds, self.last = now - self.last, now
-        for name, value in (("loss", loss), ("rate", n_tokens / max(seconds, 1e-9)), ("per_step", seconds)):
-            before = getattr(self, name)
-            setattr(self, name, value if math.isnan(before) else 0.98 * before + 0.02 * value)
+def predict(
+    model: nn.Module, rows: TokenRows, *, batch_tokens: int = 16384, bfloat16: bool = False
+) -> NDArray[np.float32]:
+    """Give the logits of rows, float32 (n, K), texts uncut, NaN for a text without tokens."""
+    lengths = rows.lengths
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    logits = np.full(rows.labels.shape, np.nan, np.float32)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        for batch in cut_by_budget(order, lengths[order], batch_tokens):
+            tokens, real = pad(rows, batch, int(lengths.max()))
+            logits[batch] = model(torch.from_numpy(tokens), torch.from_numpy(real)).numpy()
+    return logits
 
 
-def fit(
-    trainee: Trainee, data: TrainingSet, config: LoopConfig, points: ResumePoints, report: Reporter
-) -> dict[str, Any]:
-    """Fit a model in place; resume where `points` left off.
-
-    Returns:
-        Facts of the run: steps, losses, and seconds over all of its processes.
-
-    Raises:
-        ArtefactError: the resume point is of another run, or the loss is no number any more.
-    """
-    steps = _plan(data, config)
-    optimizer = _optimizer(trainee, config)
-    reached = points.load(trainee, optimizer)
-    first = reached.step
-    workers = Workers(trainee, data.train, data.targets, config)
-    validation, measured = _Validation(data, config), reached.validation_loss
-    pace, begin = _Pace(reached.loss), time.monotonic() - reached.seconds
-    saved = time.monotonic()
-    for i, step in enumerate(steps[first:], first + 1):
-        for replica in workers.replicas:
-            replica.model.backbone.is_shallow = step.phase.is_shallow
-        for group in optimizer.param_groups:
-            group["lr"] = group["rate"] * step.learning_rate
-        batch_loss = workers.gradients(step.batch, i)
-        if math.isnan(batch_loss):
-            raise ArtefactError(f"training loss is no number at step {i}; lower the phase's learning_rate")
-        nn.utils.clip_grad_norm_(trainee.parameters(), config.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        pace.tick(batch_loss, int(np.minimum(data.train.lengths[step.batch], config.longest).sum()))
-        is_last = i == len(steps)
-        if i % config.validate_steps == 0 or is_last:
-            measured = validation.loss(trainee)
-        if time.monotonic() - saved > config.resume_s or is_last:
-            saved = time.monotonic()
-            points.save(Reached(i, pace.loss, saved - begin, measured), trainee, optimizer)
-        report(Progress(i, len(steps), pace.loss, pace.rate, pace.per_step * (len(steps) - i), measured))
-    seconds = time.monotonic() - begin if first < len(steps) else reached.seconds
-    workers.close()
-    trainee.model.backbone.is_shallow = False
-    return {
-        "steps": len(steps),
-        "resumed_at": first,
-        "train_loss": pace.loss,
-        "validation_loss": measured,
-        "seconds": round(seconds, 1),
-    }
+def validation_loss(model: nn.Module, val: TokenRows, config: LoopConfig) -> float | None:
+    """Give the loss a labelled validation row, on people's labels alone; None without any."""
+    labelled = np.flatnonzero((~np.isnan(val.labels)).any(1) & (val.lengths > 0))
+    if not len(labelled):
+        return None
+    rows = select(val, labelled[:: max(1, len(labelled) // max(config.validate_rows, 1))])
+    logits, labels = torch.from_numpy(predict(model, rows, bfloat16=config.bfloat16)), rows.labels
+    weights = np.where(np.isnan(labels), np.float32(0.0), category_weights(labels))
+    total = weighted_bce(logits, torch.from_numpy(np.nan_to_num(labels)), torch.from_numpy(weights))
+    return total.item() / len(rows)

@@ -26,8 +26,8 @@ class Targets:
     """(n, K), at least 0; 0 carries no loss."""
     is_taught: NDArray[np.bool_]
     """(n, K), whether the value is a teacher's."""
-    sources: NDArray[np.int64]
-    """(n,), row of `SourceOffsets` that each row belongs to."""
+    sources: NDArray[np.int64] | None
+    """(n,), row of `SourceOffsets` that each row belongs to; None where sources have no offsets."""
 
 
 def category_weights(labels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -48,7 +48,7 @@ def category_weights(labels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def make_targets(
     labels: NDArray[np.float32],
-    sources: NDArray[np.int64],
+    sources: NDArray[np.int64] | None = None,
     teacher: NDArray[np.float32] | None = None,
     teacher_weight: float = 0.0,
 ) -> Targets:
@@ -56,7 +56,7 @@ def make_targets(
 
     Args:
         labels: float32, (n, K), NaN where not annotated.
-        sources: int64, (n,), numbers of the rows' sources.
+        sources: int64, (n,), numbers of the rows' sources; None where they have no offsets.
         teacher: float32, (n, K), 0..1, NaN where the teacher gives none; read only where `labels` is NaN.
         teacher_weight: weight of a teacher's score; a label has its category's weight, 1 on average.
     """

@@ -34,7 +34,7 @@ from gooseguard.training.objectives import make_targets
 from gooseguard.training.resume import ResumePoints
 from gooseguard.training.subwords import token_ngrams
 from gooseguard.training.thresholds import GOALS, Rate, choose, policy_toml
-from gooseguard.training.trainee import SourceOffsets, Trainee, source_offsets
+from gooseguard.training.trainee import Trainee, source_offsets
 from gooseguard.training.vocabulary import train_vocabulary
 
 if TYPE_CHECKING:
@@ -121,17 +121,33 @@ def scored_categories(val: DatasetColumns, categories: list[str], least_positive
     ]
 
 
-def _tokenize(texts: list[str], labels: NDArray[np.float32], tokenizer: Tokenizer) -> TokenRows:
-    return pack([tokenizer.encode(normalize(text).text) for text in texts], labels)
+def read_dataset(dataset: Path, least_positives: int) -> tuple[DatasetColumns, DatasetColumns, list[str]]:
+    """Read training and validation rows, with labels of the categories that can be scored.
+
+    Raises:
+        DataError: no category has enough validation positives.
+    """
+    taxonomy = list(load_taxonomy())
+    val, train = (read_columns(dataset, split, taxonomy) for split in ("val", "train"))
+    scored = scored_categories(val, taxonomy, least_positives)
+    if not scored:
+        raise DataError(f"{dataset}: no category has {least_positives} positive validation rows; add data")
+    columns = [taxonomy.index(category) for category in scored]
+    train, val = (replace(split, labels=split.labels[:, columns]) for split in (train, val))
+    return train, val, scored
 
 
-def _tokenizer(texts: list[str], config: TrainConfig, work: Path, say: Say) -> Tokenizer:
+def tokenize(split: DatasetColumns, tokenizer: Tokenizer) -> TokenRows:
+    """Give the tokens of the normalised texts of a split, and their labels."""
+    return pack([tokenizer.encode(normalize(text).text) for text in split.texts], split.labels)
+
+
+def learn_vocabulary(texts: list[str], vocab_size: int, work: Path) -> Tokenizer:
     """Train the vocabulary, or read the one that an earlier start of this run trained."""
     path = work / "vocabulary.json"
     if path.is_file():
         return Tokenizer.from_json(path.read_text("utf-8"))
-    say("train vocabulary")
-    tokenizer = train_vocabulary((normalize(text).text for text in texts), config.model.vocab_size)
+    tokenizer = train_vocabulary((normalize(text).text for text in texts), vocab_size)
     partial = path.with_suffix(".partial")
     partial.write_text(tokenizer.to_json(), "utf-8")
     partial.replace(path)
@@ -169,13 +185,27 @@ def _taught(
     return scores
 
 
-def _start(model: ModRwkv, rows: TokenRows, config: TrainConfig) -> None:
-    """Begin at what counting alone finds out: categories' shares of positives, tokens' company if asked."""
-    share = np.clip(np.nanmean(rows.labels, 0), 1e-4, 1 - 1e-4)
+def make_model(
+    size: ModelSize, labels: NDArray[np.float32], categories: Sequence[str], vocab_size: int, seed: int
+) -> ModRwkv:
+    """Make the untrained model; its heads begin at each category's share of positives.
+
+    Args:
+        size: its sizes.
+        labels: float32, (n, K), 0..1, NaN where nobody says anything.
+        categories: of the K columns.
+        vocab_size: tokens of the vocabulary.
+        seed: of the initial weights.
+    """
+    backbone = RwkvConfig(size.n_layer, size.n_embd, vocab_size, head_size=size.head_size, rank_g=size.rank_g)
+    model = ModRwkv(ModRwkvConfig(backbone, tuple(categories)), seed)
+    share = (np.nansum(labels, 0) + 0.5) / ((~np.isnan(labels)).sum(0) + 1)
     with torch.no_grad():
         model.categories.bias.copy_(torch.from_numpy(np.log(share / (1 - share)).astype(np.float32)))
-    if not config.aids.begins_by_company:
-        return
+    return model
+
+
+def _begin_by_company(model: ModRwkv, rows: TokenRows, config: TrainConfig) -> None:
     embedding = model.backbone.emb.weight
     vocab_size, width = embedding.shape
     company = first_embedding(rows, vocab_size, width, config.loop.longest, config.loop.seed)
@@ -183,22 +213,6 @@ def _start(model: ModRwkv, rows: TokenRows, config: TrainConfig) -> None:
         # A token that no text holds beside another keeps its random start.
         found = torch.from_numpy(company)
         embedding.copy_(torch.where((found != 0).any(1, keepdim=True), found, embedding))
-
-
-def _make_model(config: TrainConfig, vocab_size: int, categories: list[str]) -> ModRwkv:
-    """Make the untrained model."""
-    size = config.model
-    backbone = RwkvConfig(size.n_layer, size.n_embd, vocab_size, head_size=size.head_size, rank_g=size.rank_g)
-    return ModRwkv(ModRwkvConfig(backbone, tuple(categories)), config.loop.seed)
-
-
-def _wrap(model: ModRwkv, tokenizer: Tokenizer, offsets: SourceOffsets, aids: Aids) -> Trainee:
-    """Add to a model what it is trained with."""
-    return Trainee(
-        model,
-        token_ngrams(tokenizer) if aids.shares_spelling else None,
-        offsets if aids.offsets_sources else None,
-    )
 
 
 def train(
@@ -226,41 +240,32 @@ def train(
         DataError: no category has enough validation positives.
         ArtefactError: the run was begun with another recipe or other data.
     """
-    taxonomy = list(load_taxonomy())
     say("read dataset")
-    val, train_split = (read_columns(dataset, split, taxonomy) for split in ("val", "train"))
-    scored = scored_categories(val, taxonomy, config.least_positives)
-    if not scored:
-        raise DataError(
-            f"{dataset}: no category has {config.least_positives} positive validation rows; add data"
-        )
-    columns = [taxonomy.index(category) for category in scored]
-    train_split, val = (replace(split, labels=split.labels[:, columns]) for split in (train_split, val))
+    train_split, val, scored = read_dataset(dataset, config.least_positives)
     work = output / "work"
     work.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(train_split.texts, config, work, say)
+    say("train vocabulary")
+    tokenizer = learn_vocabulary(train_split.texts, config.model.vocab_size, work)
     taught = _taught(teacher, train_split, val, scored, work, say)
     say("tokenise")
-    train_rows, val_rows = (_tokenize(split.texts, split.labels, tokenizer) for split in (train_split, val))
-    offsets = source_offsets(train_rows.labels, train_split.sources)
-    targets = make_targets(
-        train_rows.labels, offsets.number(train_split.sources), taught, config.teacher_weight
-    )
-    repeats = _repeats(train_rows, config)
-    data = TrainingSet(train_rows, targets, repeats, val_rows, offsets.number(val.sources))
+    rows, val_rows = (tokenize(split, tokenizer) for split in (train_split, val))
+    offsets = source_offsets(rows.labels, train_split.sources) if config.aids.offsets_sources else None
+    sources = None if offsets is None else offsets.number(train_split.sources)
+    targets = make_targets(rows.labels, sources, taught, config.teacher_weight)
+    data = TrainingSet(rows, targets, _repeats(rows, config), val_rows)
     manifest_digest = digest_file(dataset / "manifest.json")
     recipe = asdict(config)
     fingerprint = hashlib.sha256(canonical_json({**recipe, "data": manifest_digest}).encode()).hexdigest()
-    model = _make_model(config, tokenizer.vocab_size, scored)
-    _start(model, train_rows, config)
-    trainee = _wrap(model, tokenizer, offsets, config.aids)
+    model = make_model(config.model, rows.labels, scored, tokenizer.vocab_size, config.loop.seed)
+    if config.aids.begins_by_company:
+        _begin_by_company(model, rows, config)
+    trainee = Trainee(model, token_ngrams(tokenizer) if config.aids.shares_spelling else None, offsets)
     say("fit")
     facts = fit(trainee, data, config.loop, ResumePoints(work / "resume", fingerprint), report)
     trainee.finish()
     say("calibrate")
     logits = predict(model, val_rows)
     calibration = calibrate(logits, val_rows.labels, scored)
-    card = make_card(model, facts, config, dataset, manifest_digest)
     checkpoint = write_checkpoint(
         output / "checkpoint",
         model,
@@ -268,29 +273,32 @@ def train(
         tokenizer=tokenizer,
         calibration=calibration,
         languages=sorted({tag for tag in train_split.languages if tag}),
-        card=card,
+        card=make_card(model, facts, _without_paths(recipe), dataset),
         config=recipe,
         inputs={"dataset": manifest_digest},
     )
     say("choose thresholds")
     rates = validation_rates(logits, val, scored, calibration)
-    write_policies(output / "policies", config, rates)
+    write_policies(output / "policies", config.name, config.version, rates)
     return checkpoint
 
 
 def make_card(
-    model: ModRwkv, facts: Mapping[str, Any], config: TrainConfig, dataset: Path, manifest_digest: str
+    model: ModRwkv, facts: Mapping[str, Any], recipe: Mapping[str, Any], dataset: Path
 ) -> dict[str, Any]:
-    """Collect what a model card says; where files lay is left out, since the card travels with the model."""
-    recipe = asdict(config)
-    recipe["data"] = {key: value for key, value in recipe["data"].items() if key not in {"root", "held_out"}}
+    """Collect what a model card says; `recipe` says nothing of where files lay: the card travels."""
     data = describe_data(read_dataset_manifest(dataset).facts, list(model.config.categories))
     return {
         "training": {**facts, **environment()},
-        "data": {**data, "dataset": manifest_digest},
+        "data": {**data, "dataset": digest_file(dataset / "manifest.json")},
         "recipe": recipe,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
+
+
+def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
+    data = {key: value for key, value in recipe["data"].items() if key not in {"root", "held_out"}}
+    return {**recipe, "data": data}
 
 
 def calibrate(
@@ -339,12 +347,12 @@ def validation_rates(
 
 
 def write_policies(
-    folder: Path, config: TrainConfig, rates: Mapping[str, Mapping[str, tuple[Rate, Rate]]]
+    folder: Path, model: str, version: str, rates: Mapping[str, Mapping[str, tuple[Rate, Rate]]]
 ) -> None:
-    """Write one TOML file a policy, whole or not at all."""
+    """Write one TOML file a policy for the model of that name, whole or not at all."""
     folder.mkdir(exist_ok=True)
     for goal in GOALS:
-        text = policy_toml(goal, config.version, config.name, rates[goal.id])
+        text = policy_toml(goal, version, model, rates[goal.id])
         partial = folder / f"{goal.id}.partial"
         partial.write_text(text, "utf-8")
         partial.replace(folder / f"{goal.id}.toml")

@@ -24,6 +24,7 @@ from torch.nn import functional
 from gooseguard.core.errors import ConfigError
 from gooseguard.models.features import capture, check_layers, mean_features
 from gooseguard.training.objectives import category_weights, weighted_bce
+from gooseguard.training.workers import Learner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +107,7 @@ def make_goals(labels: NDArray[np.float32], taught: Taught | None, config: Teach
     )
 
 
-class Student(nn.Module):
+class Student(Learner):
     """A model, and the projections through which its features are compared; only the model is kept."""
 
     def __init__(self, model: ModRwkv, config: TeachConfig, teacher_width: int, seed: int = 0) -> None:
@@ -134,9 +135,9 @@ class Student(nn.Module):
         own = mean_features(streams, self.layers, lengths)
         return logits, torch.stack([own[:, m] @ p for m, p in enumerate(self.projections)], dim=1)
 
-    def loss(self, logits: Tensor, features: Tensor | None, goals: Goals, index: NDArray[np.int64]) -> Tensor:
-        """Give the sum of the losses of rows `index`, a scalar, float32."""
-        T = self.config.temperature
+    def loss(self, outputs: tuple[Tensor, Tensor | None], goals: Goals, index: NDArray[np.int64]) -> Tensor:
+        """Give the sum of the losses of rows `index`, a scalar, float32, from their logits and features."""
+        (logits, features), T = outputs, self.config.temperature
         labels, label_weights, soft, soft_weights = (
             torch.from_numpy(x[index])
             for x in (goals.labels, goals.label_weights, goals.soft, goals.soft_weights)

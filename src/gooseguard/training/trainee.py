@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gooseguard.metrics.ranking import MIN_CLASS, POSITIVE
 from gooseguard.training.objectives import weighted_bce
 from gooseguard.training.subwords import SubwordEmbedding
+from gooseguard.training.workers import Learner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def source_offsets(labels: NDArray[np.float32], sources: Sequence[str]) -> Sourc
     return SourceOffsets(tuple(names), np.where(has_both, odds - overall, 0).astype(np.float32))
 
 
-class Trainee(nn.Module):
+class Trainee(Learner):
     """A model; offsets of sources, and one offset more for the teacher."""
 
     def __init__(
@@ -92,11 +93,12 @@ class Trainee(nn.Module):
             targets: of all rows.
             index: int64, (B,), the rows that the logits are of.
         """
-        values, weights, is_taught, sources = (
-            torch.from_numpy(table[index])
-            for table in (targets.values, targets.weights, targets.is_taught, targets.sources)
-        )
+        values, weights = (torch.from_numpy(table[index]) for table in (targets.values, targets.weights))
         if self.has_offsets:
+            assert targets.sources is not None
+            is_taught, sources = (
+                torch.from_numpy(table[index]) for table in (targets.is_taught, targets.sources)
+            )
             logits = logits + torch.where(is_taught, self.teacher_offset, self.source_offsets[sources])
         return weighted_bce(logits, values, weights)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import nn
 
 from gooseguard.training.batches import TokenRows, pad
 
@@ -19,10 +20,19 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
 
-    from gooseguard.training.objectives import Targets
-    from gooseguard.training.trainee import Trainee
+    from gooseguard.models.mod_rwkv import ModRwkv
+
+
+class Learner(nn.Module):
+    """A model with category heads, and how it learns: tokens and lengths to outputs, outputs to a loss."""
+
+    model: ModRwkv
+    """What is kept."""
+
+    def loss(self, outputs: Any, targets: Any, index: NDArray[np.int64]) -> torch.Tensor:  # noqa: ANN401
+        """Give the summed loss of rows `index`, a scalar, from what the module gave for them."""
+        raise NotImplementedError
 
 
 class ShareOptions(Protocol):
@@ -52,13 +62,13 @@ class ShareOptions(Protocol):
 class Workers:
     """Threads that put the gradient of a batch into a module's parameters."""
 
-    def __init__(self, trainee: Trainee, rows: TokenRows, targets: Targets, options: ShareOptions) -> None:
+    def __init__(self, learner: Learner, rows: TokenRows, targets: object, options: ShareOptions) -> None:
         # Operations of one thread each; this setting is the process's.
         torch.set_num_threads(1)
         self.rows, self.targets, self.options = rows, targets, options
-        self.replicas = [trainee, *(copy.deepcopy(trainee) for _ in range(options.threads - 1))]
+        self.replicas = [learner, *(copy.deepcopy(learner) for _ in range(options.threads - 1))]
         for replica in self.replicas[1:]:
-            for own, shared in zip(replica.parameters(), trainee.parameters(), strict=True):
+            for own, shared in zip(replica.parameters(), learner.parameters(), strict=True):
                 own.data = shared.data
         self.pool = ThreadPoolExecutor(options.threads)
 
@@ -80,8 +90,8 @@ class Workers:
         tokens, lengths = pad(self.rows, index, self.options.longest)
         dropped = drop(torch.from_numpy(tokens), self.options.token_dropout, seed, self.options.seed)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.options.bfloat16):
-            logits = self.replicas[rank](dropped, torch.from_numpy(lengths))
-        loss = self.replicas[rank].loss(logits, self.targets, index) / n_rows
+            outputs = self.replicas[rank](dropped, torch.from_numpy(lengths))
+        loss = self.replicas[rank].loss(outputs, self.targets, index) / n_rows
         # torch annotates backward only in part.
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
