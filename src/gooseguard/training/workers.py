@@ -30,7 +30,7 @@ class Learner(nn.Module):
     model: ModRwkv
     """What is kept."""
 
-    def loss(self, outputs: Any, targets: Any, index: NDArray[np.int64]) -> torch.Tensor:  # noqa: ANN401
+    def loss(self, outputs: Any, targets: Any, index: NDArray[np.int64]) -> torch.Tensor:  # noqa: ANN401  (each its own)
         """Give the summed loss of rows `index`, a scalar, from what the module gave for them."""
         raise NotImplementedError
 
