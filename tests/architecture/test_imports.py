@@ -26,11 +26,17 @@ EXTRAS = (
     "prometheus_client",
     "psycopg",
     "pycld2",
+    "PIL",
+    "transformers",
+    "peft",
 )
 """What the base install does not have."""
 
 BASE = ("core", "codec", "metrics", "chat", "data", "engine", "batch", "evaluation", "cli", "backends")
 """Packages and modules that the base install imports."""
+
+OF_AN_EXTRA = {"codec/image.py"}
+"""Modules among them that are imported late, by what runs with an extra."""
 
 
 def run(program, *arguments, cwd=None):
@@ -82,7 +88,7 @@ def test_the_base_install_imports_without_the_extras(modules):
     names = [
         "gooseguard." + name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         for name in modules
-        if name.removesuffix(".py").partition("/")[0] in BASE
+        if name.removesuffix(".py").partition("/")[0] in BASE and name not in OF_AN_EXTRA
     ]
     done = run(BLOCKED, ",".join(EXTRAS), ",".join(names))
     assert done.returncode == 0, done.stderr

@@ -296,3 +296,28 @@ def test_a_single_wrong_byte_does_not_make_a_file_binary(tmp_path):
     with open_input(str(path)) as stream:
         (row,) = read_rows(stream, Layout(str(path)))
     assert "not UTF-8" in row.error.message
+
+
+GIF = b"GIF89a" + bytes(20)
+
+
+def test_rows_of_parts(tmp_path):
+    (tmp_path / "a.gif").write_bytes(GIF)
+    lines = [
+        {"id": "both", "parts": [{"text": "a caption"}, {"path": "a.gif"}], "language": "en"},
+        {"id": "gone", "parts": [{"text": "a caption"}, {"path": "b.gif"}]},
+        {"id": "text", "text": "as ever", "parts": [3]},
+        {"id": "odd", "parts": [{"path": "a.gif"}], "language": "no tag!"},
+        {"id": "list", "parts": [{"path": "a.gif"}], "language": ["en"]},
+    ]
+    rows = read("\n".join(map(json.dumps, lines)), name=str(tmp_path / "in.jsonl"))
+    content = rows[0].content
+    assert [(str(part.modality), part.data) for part in content.parts] == [
+        ("text", b"a caption"),
+        ("image", GIF),
+    ]
+    assert content.language == "en"
+    assert rows[1].error.message == "line 2: part 1: no such file; expected an image file"
+    assert rows[2].content.parts[0].text == "as ever"
+    assert "line 4: language is no BCP-47 tag" in rows[3].error.message
+    assert "line 5: 'language' is a list" in rows[4].error.message

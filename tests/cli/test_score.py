@@ -220,7 +220,7 @@ def test_outputs_that_cannot_be(score, tmp_path):
             ["moron" * 10, "--max-characters", "9"],
             "text has 50 characters, more than 9; cut it or raise --max-characters",
         ),
-        (["<unscored>"], "the text could not be scored: part 0 cannot be judged"),
+        (["<unscored>"], "the content could not be scored: part 0 cannot be judged"),
         (["--input", "none.jsonl"], "none.jsonl: cannot be opened (No such file or directory)"),
         (["hi", "--policy", "none"], "policy 'none': no such file or packaged policy"),
     ],
@@ -288,3 +288,51 @@ def test_a_real_model_from_its_file(program, policy, tiny_model, tmp_path):
 
 def test_a_model_file_that_is_not_there(program, policy, tmp_path):
     fails(program("score", "hi", "--model", str(tmp_path / "none"), "--policy", policy), "")
+
+
+def test_an_image_and_its_caption_reach_the_scorer_as_one_content(score, tmp_path):
+    from gooseguard.core.content import Modality
+    from gooseguard.core.scorer import Scores
+
+    seen = []
+
+    class Seeing(FakeScorer):
+        modalities = frozenset({Modality.TEXT, Modality.IMAGE})
+
+        def score(self, contents):
+            seen.extend(contents)
+            return [Scores({"toxicity": 0.97, "insult": 0.1}, self.name) for _ in contents]
+
+    photo = tmp_path / "photo.GIF"
+    photo.write_bytes(b"GIF89a" + bytes(20))
+    status, out, err = score(str(photo), "a caption", load=lambda model, **_: Seeing())
+    assert (status, err) == (0, "")
+    assert out.startswith("BLOCK  flagged: toxicity")
+    (content,) = seen
+    assert [(str(part.modality), part.data) for part in content.parts] == [
+        ("image", photo.read_bytes()),
+        ("text", b"a caption"),
+    ]
+
+
+def test_an_image_that_the_model_cannot_read_is_an_error(program, policy, tmp_path):
+    """The packaged starter reads text only: no score is made up, neither here nor in a row."""
+    photo = tmp_path / "photo.gif"
+    photo.write_bytes(b"GIF89a" + bytes(20))
+    status, out, err = program("score", str(photo), "a caption")
+    assert (status, out) == (2, "")
+    assert "part 0 is image" in err
+    rows = tmp_path / "in.jsonl"
+    write(rows, '{"parts": [{"path": "photo.gif"}]}', '{"text": "have a nice day"}')
+    status, out, err = program("score", "--input", str(rows), "--json")
+    first, second = map(json.loads, out.splitlines())
+    assert status == 2
+    assert (first["action"], first["scores"], first["error"]["type"]) == ("review", {}, "ContentError")
+    assert second["scores"]["toxicity"] < 0.5
+
+
+def test_wrong_images(score, tmp_path):
+    fails(score("missing.jpg"), "missing.jpg: no such file; expected an image")
+    (tmp_path / "photo.png").write_bytes(b"no image")
+    fails(score(str(tmp_path / "photo.png")), f"{tmp_path}/photo.png: the image is of no format")
+    assert score("look at photo.jpg")[0] == 0

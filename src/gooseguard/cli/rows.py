@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gooseguard.batch.table import Row, RowError
+from gooseguard.cli.parts import parse_parts
 from gooseguard.core.content import Content
 from gooseguard.core.errors import ContentError, DataError
 from gooseguard.core.scorer import ScoreError
@@ -53,7 +54,7 @@ MIN_ODD = 8
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 """The shape of a BCP-47 tag."""
 
-_ID, _LANGUAGE = "id", "language"
+_ID, _LANGUAGE, _PARTS = "id", "language", "parts"
 _BOM = b"\xef\xbb\xbf"
 _SIGNATURES = {
     b"\x1f\x8b": "gzip data; unpack it first: gzip -dc FILE | gooseguard score --input - …",
@@ -181,9 +182,13 @@ def make_content(text: str, layout: Layout, language: str | None = None) -> Cont
             f"text has {len(text)} characters, more than {layout.max_characters}; "
             "cut it or raise --max-characters"
         )
+    return Content.from_text(text, _tag(language))
+
+
+def _tag(language: str | None) -> str | None:
     if language and not LANGUAGE_TAG.fullmatch(language):
         raise ContentError("language is no BCP-47 tag; expected such as en or pt-BR, or none")
-    return Content.from_text(text, language or None)
+    return language or None
 
 
 def _lines(stream: io.BufferedReader, layout: Layout) -> Iterator[bytes | None]:
@@ -245,6 +250,8 @@ def _json_row(line: bytes | None, number: int, row_id: str, layout: Layout) -> R
         return _error(
             row_id, f"{where}: {layout.id or _ID!r} is {_kind(own_id)}; expected text or a whole number"
         )
+    if _PARTS in value and layout.text not in value:
+        return _parts_row(row_id, value, where, layout)
     if layout.text not in value:
         keys = sorted(value)[:12]
         return _error(
@@ -255,8 +262,24 @@ def _json_row(line: bytes | None, number: int, row_id: str, layout: Layout) -> R
     if not isinstance(text, str):
         return _error(row_id, f"{where}: {layout.text!r} is {_kind(text)}; expected text")
     if not isinstance(language, str | None):
-        return _error(row_id, f'{where}: {_LANGUAGE!r} is {_kind(language)}; expected text such as "en"')
+        return _error(row_id, _language_message(language, where))
     return _row(row_id, text, language, where, layout)
+
+
+def _language_message(language: object, where: str) -> str:
+    return f'{where}: {_LANGUAGE!r} is {_kind(language)}; expected text such as "en"'
+
+
+def _parts_row(row_id: str, value: dict[str, Any], where: str, layout: Layout) -> Row | RowError:
+    """Give a row of texts and images; paths are relative to the folder of the file."""
+    language = value.get(_LANGUAGE)
+    if not isinstance(language, str | None):
+        return _error(row_id, _language_message(language, where))
+    try:
+        parts = parse_parts(value[_PARTS], Path(layout.name).parent, layout.max_characters)
+        return Row(row_id, Content(parts, (), _tag(language)))
+    except ContentError as error:
+        return RowError(row_id, ScoreError("ContentError", f"{where}: {error}"))
 
 
 def _csv_rows(stream: io.BufferedReader, layout: Layout) -> Iterator[Row | RowError]:

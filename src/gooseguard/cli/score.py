@@ -1,4 +1,4 @@
-"""The verb `score`: a text, or rows from a file or standard input, to verdicts."""
+"""The verb `score`: a text, an image with its caption, or rows from a file, to verdicts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from rich.text import Text
 from gooseguard.batch.table import MAX_ROWS, Row, score_batches, score_rows
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.output import Output, json_line, open_output
+from gooseguard.cli.parts import read_image, split_words
 from gooseguard.cli.render import summary_line, to_text, verdict_line, verdict_table
 from gooseguard.cli.rows import MAX_CHARACTERS, STDIN, Format, Layout, make_content, open_input, read_rows
+from gooseguard.core.content import Content, Modality, Part
 from gooseguard.core.errors import ConfigError, ContentError, DataError
 from gooseguard.core.policy import Policy, load_policy
 
@@ -27,13 +29,15 @@ if TYPE_CHECKING:
 
     from gooseguard.core.scorer import Scorer
 
-HELP = """Score a text, or rows from a file, and say what a policy makes of it.
+HELP = """Score a text, images with their caption, or rows from a file, and say what a policy makes of it.
 
 Exit status: 0 done, whatever the verdicts; 2 wrong use or input, or rows that could not be scored."""
 
 EPILOG = """[bold]Examples[/bold]
 
 [cyan]gooseguard score "you are a moron"[/cyan]
+
+[cyan]gooseguard score --model visualrwkv photo.jpg "the caption"[/cyan]
 
 [cyan]gooseguard score --input comments.jsonl --json > verdicts.jsonl[/cyan]
 
@@ -72,7 +76,9 @@ class _Job:
     """The file to write; else standard output."""
 
 
-_Text = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="The text, in quotes.")]
+_Text = Annotated[
+    list[str] | None, typer.Argument(metavar="[IMAGE]… TEXT", help="Image files, and a text in quotes.")
+]
 _Source = Annotated[
     str | None, typer.Option("--input", metavar="FILE", help="JSON Lines or CSV; - is standard input.")
 ]
@@ -122,7 +128,8 @@ def register(app: typer.Typer, load: LoadScorer) -> None:
         vocabulary: options.Vocabulary = None,
         calibration: _Calibration = None,
     ) -> None:
-        _check_use(text, source, output)
+        texts, images = split_words(text or [])
+        _check_use(texts, images, source, output)
         name = "stdin" if source == STDIN else source or "TEXT"
         layout = Layout(name, form, text_column, id_column, max_characters)
 
@@ -139,50 +146,64 @@ def register(app: typer.Typer, load: LoadScorer) -> None:
             return _Job(scorer, rules, json, output)
 
         if source is None:
-            _score_text(_text_row((text or [""])[0], layout), prepare)
+            _score_one(make_row(texts, images, layout), prepare)
             return
         with open_input(source) as stream:
             _score_file(stream, layout, prepare, batch_rows)
 
 
-def _check_use(text: list[str] | None, source: str | None, output: Path | None) -> None:
-    """Check that there is either one text or a source, and that the source is not written over."""
-    if text and source is not None:
+def _check_use(texts: list[str], images: list[Path], source: str | None, output: Path | None) -> None:
+    """Check that there is either one content or a source, and that the source is not written over."""
+    if (texts or images) and source is not None:
         raise ConfigError("score: got both TEXT and --input; pass one of them")
     if source is not None:
         is_same = output is not None and output.exists() and Path(source).exists() and output.samefile(source)
         if is_same and source != STDIN:
             raise ConfigError(f"--output {output} is the input; expected another file")
         return
-    if not text:
+    if not texts and not images:
         raise ConfigError("score: got no text; pass TEXT in quotes, or --input FILE (- is stdin)")
-    if len(text) > 1:
-        raise ConfigError(f"score: got {len(text)} texts, expected one; put quotes around it")
-    if text[0] == STDIN:
+    if len(texts) > 1:
+        raise ConfigError(f"score: got {len(texts)} texts, expected one; put quotes around it")
+    if texts == [STDIN]:
         raise ConfigError("score: TEXT is a dash; for standard input pass --input -")
 
 
-def _text_row(text: str, layout: Layout) -> Row:
-    # What the interpreter makes of bytes of the command line that are not in its encoding.
-    if any("\udc80" <= character <= "\udcff" for character in text):
-        raise ContentError("TEXT is not UTF-8; pass it through a file in UTF-8: --input FILE")
-    return Row("1", make_content(text, layout))
+def make_row(texts: list[str], images: list[Path], layout: Layout) -> Row:
+    """Give the one content that the words of a command line are: images, and at most one text after them.
+
+    Raises:
+        ContentError: an image cannot be read, or the text is empty, too long, or not UTF-8.
+    """
+    parts: list[Part] = []
+    for path in images:
+        try:
+            parts.append(read_image(path))
+        except ContentError as error:
+            raise ContentError(f"{path}: {error}") from None
+    for text in texts:
+        # What the interpreter makes of bytes of the command line that are not in its encoding.
+        if any("\udc80" <= character <= "\udcff" for character in text):
+            raise ContentError("TEXT is not UTF-8; pass it through a file in UTF-8: --input FILE")
+        parts += make_content(text, layout).parts
+    return Row("1", Content(tuple(parts)))
 
 
-def _score_text(row: Row, prepare: Callable[[], _Job]) -> None:
+def _score_one(row: Row, prepare: Callable[[], _Job]) -> None:
     job = prepare()
     (verdict,) = score_rows([row], job.scorer, job.policy)
     error = verdict.get("error")
     if error and not job.is_json:
-        raise ContentError(f"the text could not be scored: {error['message']}")
+        raise ContentError(f"the content could not be scored: {error['message']}")
     with open_output(job.path) as output:
         if job.is_json:
             output.write_json(verdict)
         else:
-            table = verdict_table(verdict, job.policy, row.content.parts[0].text)
+            texts = [part.text for part in row.content.parts if part.modality is Modality.TEXT]
+            table = verdict_table(verdict, job.policy, "".join(texts))
             output.write(to_text(table, is_terminal=output.is_terminal))
     if error:
-        raise ContentError(f"the text could not be scored: {error['message']}")
+        raise ContentError(f"the content could not be scored: {error['message']}")
 
 
 def _score_file(
