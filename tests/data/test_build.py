@@ -14,7 +14,7 @@ from gooseguard.data.build import BuildConfig, build, merge_duplicates, merge_la
 from gooseguard.data.dedup import dedup_key
 from gooseguard.data.mapping import SourceMapping, SourceSet
 from gooseguard.data.shards import read_dataset_manifest, read_split
-from gooseguard.data.sources.labelled_text import SourceRow
+from gooseguard.data.sources.source import SourceRow
 
 LABELS = {"rude": "insult", "sexual": "sexual", "identity": "hate"}
 

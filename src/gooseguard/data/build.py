@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,8 +28,11 @@ from gooseguard.data.dedup import (
 )
 from gooseguard.data.mapping import SourceSet, read_mapping
 from gooseguard.data.shards import DatasetRow, read_split, write_shards
-from gooseguard.data.sources.labelled_text import SourceRow, read_set
+from gooseguard.data.sources.labelled_text import read_set
 from gooseguard.data.split import SPLITS, assign_splits, check_fractions
+
+if TYPE_CHECKING:
+    from gooseguard.data.sources.source import SourceRow
 
 Progress = Callable[[str, int, int], None]
 """Told the step, and how much of how much of it is done."""

@@ -89,7 +89,7 @@ def test_names_a_damaged_file(tmp_path, damage):
     else:
         path.write_bytes(gzip.compress('{"text": "é"}'.encode("latin-1")))
     with pytest.raises(
-        DataError, match=r"open/mild\.jsonl\.gz, after line \d+: .*expected gzipped UTF-8 JSON Lines"
+        DataError, match=r"open/mild\.jsonl\.gz, (after )?line \d+: .*expected gzipped UTF-8 JSON Lines"
     ):
         list(read_set(tmp_path, SOURCE, LABELS))
 

@@ -10,37 +10,33 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gooseguard.core.content import Content
-from gooseguard.core.errors import ContentError, DataError
+from gooseguard.core.errors import ConfigError, ContentError, DataError
 from gooseguard.core.example import Example
+from gooseguard.core.taxonomy import nearest
+from gooseguard.data.mapping import LABELLED_TEXT, read_mapping
+from gooseguard.data.sources.source import Card, Faults, Source, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
-    from pathlib import Path
 
     from gooseguard.data.mapping import SourceSet
+    from gooseguard.data.sources.source import SourceConfig
 
 ROW_FIELDS = {"text": str, "split": str, "lang": str, "native": dict, "y": dict}
 """What a row holds, and of which JSON type."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRow:
-    """One row as read: an example, and what its publisher said of it."""
-
-    example: Example
-    """Text, labels and subgroups; its id is `<set>/<line>`."""
-    native: dict[str, Any]
-    """The publisher's own labels, votes or spans."""
-    split: str
-    """The publisher's split."""
-
-
 def read_set(
-    root: Path, source: SourceSet, labels: Mapping[str, str], categories: Collection[str] | None = None
+    root: Path,
+    source: SourceSet,
+    labels: Mapping[str, str],
+    categories: Collection[str] | None = None,
+    faults: Faults | None = None,
 ) -> Iterator[SourceRow]:
     """Read one set, in the order of its file.
 
@@ -49,31 +45,38 @@ def read_set(
         source: the set.
         labels: label of the sets -> category; a label that it lacks is an error.
         categories: keep labels of these only; `None` keeps all.
+        faults: takes bad rows, and the file where it is damaged; `None` stops at the first.
 
     Raises:
         DataError: the file is missing or damaged, or a row is not of the layout; names file and line.
     """
+    faults = faults if faults is not None else Faults()
     path = root / source.path
     line_number = 0
     try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+        with gzip.open(path, "rb") as lines:
             for line_number, line in enumerate(lines, start=1):
-                yield _read_row(
-                    line, f"{source.path}, line {line_number}", line_number, source, labels, categories
-                )
+                place = f"{source.path}, line {line_number}"
+                try:
+                    row = _read_row(line, place, line_number, source, labels, categories)
+                except DataError as error:
+                    faults.add(source.path, str(error))
+                    continue
+                yield row
     except FileNotFoundError:
         raise DataError(
             f"{source.path}: no such file under the folder of the sets; expected it for {source.name!r}"
         ) from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(
+    except (OSError, EOFError, zlib.error) as error:
+        faults.add(
+            source.path,
             f"{source.path}, after line {line_number}: {type(error).__name__}; "
-            "expected gzipped UTF-8 JSON Lines; fetch it again"
-        ) from None
+            "expected gzipped UTF-8 JSON Lines; fetch it again",
+        )
 
 
 def _read_row(
-    line: str,
+    line: bytes,
     place: str,
     line_number: int,
     source: SourceSet,
@@ -81,7 +84,11 @@ def _read_row(
     categories: Collection[str] | None,
 ) -> SourceRow:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{place}: is not UTF-8 at byte {error.start}; expected gzipped UTF-8 JSON Lines"
+        ) from None
     except ValueError:
         raise DataError(f"{place}: is no JSON; expected one object a line") from None
     if not isinstance(row, dict) or row.keys() != ROW_FIELDS.keys():
@@ -113,6 +120,7 @@ def _read_row(
         Example(f"{source.name}/{line_number}", content, values, subgroups, source.name),
         row["native"],
         row["split"],
+        place,
     )
 
 
@@ -120,3 +128,51 @@ def _read_subgroups(native: Mapping[str, Any], field: str) -> tuple[str, ...]:
     found = native.get(field) if field else None
     names = [found] if isinstance(found, str) else found if isinstance(found, list) else []
     return tuple(name for name in names if isinstance(name, str) and name not in ("", "none"))
+
+
+def open_labelled_text(root: Path, config: SourceConfig) -> tuple[Source, ...]:
+    """Open the sets of a folder; `select` chooses groups, or sets by name.
+
+    Raises:
+        ConfigError: the folder or a set is not there, a group or set is unknown, or the mapping is wrong.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"labelled_text: no such folder: {root}; expected the folder of the sets")
+    mapping = read_mapping(Path(config.mapping) if config.mapping else LABELLED_TEXT)
+    known = {name for source in mapping.sets for name in (source.name, source.group)}
+    for name in config.select:
+        if name not in known:
+            raise ConfigError(f"labelled_text: {name!r} is no set or group{nearest(name, known)}")
+    chosen = [
+        source
+        for source in mapping.sets
+        if not config.select or source.name in config.select or source.group in config.select
+    ]
+    missing = [source.path for source in chosen if not (root / source.path).is_file()]
+    if missing:
+        raise ConfigError(
+            f"labelled_text: {root} has no {missing[0]}; expected it, or choose sets with select"
+        )
+    return tuple(
+        Source(_card(source), root, (root / source.path,), partial(_rows, root, source, mapping.labels))
+        for source in chosen
+    )
+
+
+def _rows(root: Path, source: SourceSet, labels: Mapping[str, str], faults: Faults) -> Iterator[SourceRow]:
+    return read_set(root, source, labels, None, faults)
+
+
+def _card(source: SourceSet) -> Card:
+    return Card(
+        name=source.name,
+        title=source.name,
+        licence=source.licence,
+        citation=source.citation,
+        meaning=source.meaning,
+        faults=source.faults,
+        # One set may hold several languages: each row says its own.
+        language=None,
+        group=source.group,
+        weak=source.weak,
+    )
