@@ -32,10 +32,11 @@ def test_packaged_labels_are_categories_of_the_taxonomy():
     assert mapping.labels["selfharm"] == "self-harm"
 
 
-def test_packaged_sets_are_open_or_weak_and_no_others():
+def test_packaged_sets_say_where_they_lie_and_what_they_mean():
     sets = read_mapping().sets
     assert len({source.name for source in sets}) == len(sets)
-    assert {source.group for source in sets} == {"open", "weak"}
+    assert {source.group for source in sets} == {"open", "weak", "research"}
+    assert all(source.meaning and source.faults for source in sets)
     assert all(source.weak == (source.group == "weak") for source in sets)
     assert all(source.path == f"{source.group}/{source.name}.jsonl.gz" for source in sets)
     assert all("@" in source.citation for source in sets)
@@ -43,7 +44,7 @@ def test_packaged_sets_are_open_or_weak_and_no_others():
 
 def test_select_keeps_the_order_of_the_file():
     mapping = read_mapping()
-    assert mapping.select(["weak", "open"]) == mapping.sets
+    assert mapping.select(["weak", "open", "research"]) == mapping.sets
     assert [source.name for source in mapping.select(["weak"])] == [
         "reddit_titles_by_subreddit",
         "sdcnl_suicide_vs_depression",
@@ -52,8 +53,10 @@ def test_select_keeps_the_order_of_the_file():
 
 
 def test_select_refuses_a_group_without_sets():
-    with pytest.raises(ConfigError, match="groups: 'research' holds no set; expected some of open, weak"):
-        read_mapping().select(["open", "research"])
+    with pytest.raises(
+        ConfigError, match="groups: 'rest' holds no set; expected some of open, research, weak"
+    ):
+        read_mapping().select(["open", "rest"])
 
 
 @pytest.mark.parametrize(

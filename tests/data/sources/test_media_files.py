@@ -60,8 +60,8 @@ def test_the_first_bytes_say_what_a_file_is(data, media_type):
     [
         (b"", "has no bytes"),
         (b"hello, I am no picture", "no image, sound or video"),
-        (picture("JPEG")[:200], "cannot be decoded"),
-        (picture("PNG")[:-30], "cannot be decoded"),
+        (picture("JPEG")[:200], "is damaged or incomplete"),
+        (picture("PNG")[:-30], "is damaged or incomplete"),
         (mp4(0), "is a video of zero length"),
         (mp4()[:-40], "without an index"),
         (box(b"ftyp", b"isom") + box(b"mdat", bytes(64)), "without an index"),

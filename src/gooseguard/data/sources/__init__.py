@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING
 
 from gooseguard.core.errors import ConfigError
 from gooseguard.core.taxonomy import nearest
+from gooseguard.data.sources.beavertails import open_beavertails
+from gooseguard.data.sources.civil_comments import open_civil_comments
 from gooseguard.data.sources.delimited import open_csv
+from gooseguard.data.sources.edos import open_edos
+from gooseguard.data.sources.hateful_memes import open_hateful_memes
+from gooseguard.data.sources.hatexplain import open_hatexplain
 from gooseguard.data.sources.hugging_face import open_hugging_face
+from gooseguard.data.sources.jigsaw_2018 import open_jigsaw_2018
 from gooseguard.data.sources.json_lines import open_json_lines
 from gooseguard.data.sources.labelled_text import open_labelled_text
+from gooseguard.data.sources.lspd import open_lspd
 from gooseguard.data.sources.media_files import open_media_folder
+from gooseguard.data.sources.oig_moderation import open_oig_moderation
+from gooseguard.data.sources.olid import open_olid
 from gooseguard.data.sources.parquet import open_parquet
+from gooseguard.data.sources.real_life_violence import open_real_life_violence
+from gooseguard.data.sources.sbic import open_sbic
 from gooseguard.data.sources.source import Faults, OnFault, Source, SourceConfig, SourceRow
+from gooseguard.data.sources.toxigen import open_toxigen
 from gooseguard.data.sources.web_dataset import open_web_dataset
 
 if TYPE_CHECKING:
@@ -27,6 +39,18 @@ __all__ = ["READERS", "Faults", "OnFault", "Source", "SourceConfig", "SourceRow"
 
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
+        "beavertails": open_beavertails,
+        "civil_comments": open_civil_comments,
+        "edos": open_edos,
+        "hateful_memes": open_hateful_memes,
+        "hatexplain": open_hatexplain,
+        "jigsaw_2018": open_jigsaw_2018,
+        "lspd": open_lspd,
+        "oig_moderation": open_oig_moderation,
+        "olid": open_olid,
+        "real_life_violence": open_real_life_violence,
+        "sbic": open_sbic,
+        "toxigen": open_toxigen,
         "csv": open_csv,
         "hugging_face": open_hugging_face,
         "json_lines": open_json_lines,

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 ROW_FIELDS = {"text": str, "split": str, "lang": str, "native": dict, "y": dict}
 """What a row holds, and of which JSON type."""
 
+TRAINED = ("open", "weak")
+"""Groups that are read where none is named: the others must be asked for."""
+
 
 def read_set(
     root: Path,
@@ -131,7 +134,7 @@ def _read_subgroups(native: Mapping[str, Any], field: str) -> tuple[str, ...]:
 
 
 def open_labelled_text(root: Path, config: SourceConfig) -> tuple[Source, ...]:
-    """Open the sets of a folder; `select` chooses groups, or sets by name.
+    """Open the sets of a folder; `select` chooses groups, or sets by name; else those that may be trained on.
 
     Raises:
         ConfigError: the folder or a set is not there, a group or set is unknown, or the mapping is wrong.
@@ -146,7 +149,9 @@ def open_labelled_text(root: Path, config: SourceConfig) -> tuple[Source, ...]:
     chosen = [
         source
         for source in mapping.sets
-        if not config.select or source.name in config.select or source.group in config.select
+        if (
+            source.group in TRAINED if not config.select else {source.name, source.group} & set(config.select)
+        )
     ]
     missing = [source.path for source in chosen if not (root / source.path).is_file()]
     if missing:
