@@ -124,7 +124,7 @@ def test_options_that_do_not_fit_the_model(path, tmp_path):
         backends.load_language(pth, threads=0)
     with pytest.raises(ArtefactError, match=r"is no official RWKV checkpoint; expected a \.pth"):
         backends.load_language(path)
-    with pytest.raises(ArtefactError, match=r"is a folder; expected a \.pth"):
+    with pytest.raises(ArtefactError, match=r"model.pth, tiny.safetensors; expected exactly one"):
         backends.load_language(tmp_path)
 
 

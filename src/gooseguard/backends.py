@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from gooseguard.codec import extension
-from gooseguard.codec.checkpoint import read_model_folder
+from gooseguard.codec.checkpoint import CONFIG_FILE, read_model_folder
 from gooseguard.codec.text_model import StoredTensor, model_digest, weights_digest
+from gooseguard.codec.visual_layout import SETTINGS_FILE
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.engine.file import FORMAT, EngineFile, read_engine_file
 from gooseguard.engine.scorer import Backbone, TextScorer
@@ -48,13 +49,14 @@ def load(
     backend: str | None = None,
     isa: str | None = None,
 ) -> TextScorer | LanguageScorer:
-    """Load a model that scores text.
+    """Load a model that scores text, or text and images.
 
     Warns once, as `RuntimeWarning`, where the native extension is missing and `backend` does not say which.
 
     Args:
-        model: path of an engine file, of a checkpoint folder, or of an official RWKV checkpoint with a
-            language head (.pth or safetensors, which needs torch); `None` for the packaged starter.
+        model: path of an engine file, of a checkpoint folder, of an official RWKV checkpoint with a language
+            head (.pth or safetensors, which needs torch), or of a VisualRWKV model (file or folder); `None`
+            for the packaged starter.
         threads: texts worked on at once, or of an official checkpoint, threads of torch, which are set for
             the whole process; `None` for as many as this process may use processors.
         spans: whether to report which sentences score high; not with an official checkpoint.
@@ -70,7 +72,7 @@ def load(
     """
     backend = _choose_backend(backend, isa)
     path = None if model is None else Path(model)
-    if path is not None and is_official(path):
+    if path is not None and (is_official(path) or is_visual(path)):
         if spans:
             raise ConfigError("spans: a language head has none; use an engine file, or leave them out")
         return _load_language_scorer(path, threads, vocabulary, calibration, categories)
@@ -97,25 +99,38 @@ def load(
 def load_language(
     model: str | Path, *, threads: int | None = None, vocabulary: str | Path | None = None
 ) -> LanguageModel:
-    """Load an official RWKV checkpoint as a model that reads and writes text.
+    """Load an official RWKV checkpoint, or a VisualRWKV model, as a model that reads and writes text.
 
     Raises:
         ArtefactError: there is no such file, it is no whole official checkpoint, or has no language head.
         ConfigError: `threads` is below 1, the `train` extra is missing, or the vocabulary does not fit.
     """
     path = Path(model)
-    if path.exists() and not is_official(path):
-        kind = "a folder" if path.is_dir() else "no official RWKV checkpoint"
+    if path.exists() and not (is_official(path) or is_visual(path)):
+        kind = "no folder of a language model" if path.is_dir() else "no official RWKV checkpoint"
         raise ArtefactError(
             f"{path} is {kind}; expected a .pth or safetensors file under the official names, with a "
-            "language head; engine files and checkpoint folders have category heads, which write no words"
+            "language head, or the folder of a VisualRWKV model; engine files and checkpoint folders have "
+            "category heads, which write no words"
         )
     count = count_processors() if threads is None else threads
     if count < 1:
         raise ConfigError(f"threads is {count}, expected at least 1")
-    language = _import_torch_module("gooseguard.models.language")
-    loaded: LanguageModel = language.load(path, None if vocabulary is None else Path(vocabulary), count)
+    official = _import_torch_module("gooseguard.models.official")
+    has_sight = path.is_dir() or official.has_sight(path)
+    name = "mod_visual_rwkv" if has_sight else "language"
+    module = _import_torch_module(f"gooseguard.models.{name}")
+    loaded: LanguageModel = module.load(path, None if vocabulary is None else Path(vocabulary), count)
     return loaded
+
+
+def is_visual(path: Path) -> bool:
+    """Tell whether a path is a folder with a VisualRWKV model; a look at names of files, not a check."""
+    if not path.is_dir() or (path / CONFIG_FILE).exists():
+        return False
+    return (path / SETTINGS_FILE).exists() or any(
+        next(path.glob(pattern), None) for pattern in ("*.pth", "*.safetensors")
+    )
 
 
 def is_official(path: Path) -> bool:
@@ -188,11 +203,13 @@ def _import_torch_module(name: str) -> Any:  # noqa: ANN401  (a module)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        extra = {"torch": "train", "PIL": "vision", "transformers": "vision"}.get(error.name or "")
+        if extra is None:
             raise
+        what = "models that read images need" if extra == "vision" else "official RWKV checkpoints run on"
         raise ConfigError(
-            "official RWKV checkpoints run on torch, which is not installed; run: "
-            "pip install 'gooseguard[train]', or use an engine file"
+            f"{what} {error.name}, which is not installed; run: pip install 'gooseguard[{extra}]', "
+            "or use an engine file"
         ) from None
 
 

@@ -167,4 +167,4 @@ def test_what_is_no_official_checkpoint(program, tmp_path):
     assert "cannot be read" in err
     status, _, err = program("ask", "--model", str(tmp_path), "x")
     assert status == 2
-    assert "is a folder; expected a .pth or safetensors" in err
+    assert "is no folder of a language model; expected a .pth or safetensors" in err

@@ -13,22 +13,23 @@ from rich.text import Text
 from gooseguard.batch.table import Row, RowError
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.output import Output, open_output
+from gooseguard.cli.parts import split_words
 from gooseguard.cli.render import to_text, visible
-from gooseguard.cli.rows import STDIN, Format, Layout, make_content, open_input, read_rows
-from gooseguard.cli.score import show_progress
+from gooseguard.cli.rows import STDIN, Format, Layout, open_input, read_rows
+from gooseguard.cli.score import make_row, show_progress
 from gooseguard.codec.prompt import TURN_END, write_instruction
-from gooseguard.core.content import Content
 from gooseguard.core.errors import ConfigError, ContentError, DataError
 from gooseguard.core.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from gooseguard.models.generate import Sampling
     from gooseguard.models.language import LanguageModel
     from gooseguard.models.responder import Answer, Responder
 
-HELP = """Ask an official RWKV checkpoint about a text, or rows from a file, and write its answer as it comes.
+HELP = """Ask an official RWKV checkpoint about a text, images or rows, and write its answer as it comes.
 
 Without --instruction it is asked which categories of the taxonomy the text falls under, and why; an answer to
 that which cannot be read is told as unparsable.
@@ -43,6 +44,8 @@ EPILOG = """[bold]Examples[/bold]
 
 [cyan]gooseguard ask --model rwkv7.pth --labels "allow,review,block" --json "you are a moron"[/cyan]
 
+[cyan]gooseguard ask --model visualrwkv photo.jpg --instruction "What is written on the sign?"[/cyan]
+
 [cyan]gooseguard ask --model rwkv7.pth --input comments.jsonl --json > answers.jsonl[/cyan]"""
 
 
@@ -54,9 +57,14 @@ class Template(StrEnum):
 
 
 _Model = Annotated[
-    str, typer.Option("--model", metavar="FILE", help="Official RWKV checkpoint: .pth or safetensors.")
+    str,
+    typer.Option(
+        "--model", metavar="FILE", help="Official RWKV checkpoint, or a VisualRWKV model: file or folder."
+    ),
 ]
-_Text = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="The text, in quotes.")]
+_Text = Annotated[
+    list[str] | None, typer.Argument(metavar="[IMAGE]… TEXT", help="Image files, and a text in quotes.")
+]
 _Source = Annotated[
     str | None, typer.Option("--input", metavar="FILE", help="JSON Lines or CSV; - is standard input.")
 ]
@@ -113,9 +121,10 @@ def register(app: typer.Typer) -> None:
         vocabulary: options.Vocabulary = None,
         threads: options.Threads = None,
     ) -> None:
-        _check_use(text, source, instruction)
+        texts, images = split_words(text or [])
+        _check_use(texts, images, source, instruction)
         layout = Layout("stdin" if source == STDIN else source or "TEXT", Format.AUTO, text_column, id_column)
-        content = make_content(text[0], layout) if text else Content(())
+        content = make_row(texts, images, layout)
         # Late, because they need torch.
         from gooseguard import backends  # noqa: PLC0415
 
@@ -132,17 +141,16 @@ def register(app: typer.Typer) -> None:
             tuple(label.strip() for label in labels.split(",")) if labels is not None else (),
             seed,
         )
-        question = write_instruction(load_taxonomy().values()) if instruction is None else instruction
         asking = _Asking(
             Responder(language, template=template.value),
-            question,
+            write_instruction(load_taxonomy().values()) if instruction is None else instruction,
             sampling,
             language,
             is_ours=instruction is None,
         )
         with open_output(None) as output:
             if source is None:
-                asking.answer_one(Row("1", content), output, is_json=json)
+                asking.answer_one(content, output, is_json=json)
                 return
             n_error = 0
             with open_input(source) as stream, show_progress(stream, output, "asking") as advance:
@@ -153,16 +161,16 @@ def register(app: typer.Typer) -> None:
             raise DataError(f"{n_error} rows could not be answered; the output says why, row by row")
 
 
-def _check_use(text: list[str] | None, source: str | None, instruction: str | None) -> None:
-    """Check that there is one text, or a source, or at least something to ask."""
-    if text and source is not None:
+def _check_use(texts: list[str], images: list[Path], source: str | None, instruction: str | None) -> None:
+    """Check that there is one content, or a source, or at least something to ask."""
+    if (texts or images) and source is not None:
         raise ConfigError("ask: got both TEXT and --input; pass one of them")
-    if not text and source is None and instruction is None:
+    if not texts and not images and source is None and instruction is None:
         raise ConfigError(
             "ask: got no text; pass TEXT in quotes, --input FILE (- is stdin), or --instruction"
         )
-    if text and len(text) > 1:
-        raise ConfigError(f"ask: got {len(text)} texts, expected one; put quotes around it")
+    if len(texts) > 1:
+        raise ConfigError(f"ask: got {len(texts)} texts, expected one; put quotes around it")
 
 
 class _Asking:

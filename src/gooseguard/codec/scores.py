@@ -20,9 +20,11 @@ import numpy.typing as npt
 from gooseguard.core.content import Modality
 from gooseguard.core.errors import ArtefactError, EngineError
 from gooseguard.core.scorer import Scores, Span
+from gooseguard.core.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
 TEXT_ONLY = frozenset((Modality.TEXT,))
 """What a text model reads for every category."""
@@ -101,31 +103,54 @@ class Calibration:
         return np.asarray(np.where(odds >= 0, 1.0, small) / (1.0 + small))
 
 
+def applied_modalities(
+    categories: Iterable[str], found: AbstractSet[Modality]
+) -> dict[str, frozenset[Modality]]:
+    """Give for each category those modalities of a content that it applies to; an unknown one, to all."""
+    if found == TEXT_ONLY:
+        return dict.fromkeys(categories, TEXT_ONLY)
+    taxonomy = load_taxonomy()
+    known = {name: taxonomy[name].modalities if name in taxonomy else found for name in categories}
+    return {name: frozenset(one for one in found if one in known[name]) for name in categories}
+
+
 def to_scores(
-    logits: npt.NDArray[np.floating[Any]], calibration: Calibration, model: str, spans: tuple[Span, ...] = ()
+    logits: npt.NDArray[np.floating[Any]],
+    calibration: Calibration,
+    model: str,
+    spans: tuple[Span, ...] = (),
+    found: AbstractSet[Modality] = TEXT_ONLY,
 ) -> Scores:
-    """Make the scores of one text.
+    """Make the scores of one content.
 
     Args:
-        logits: float, (K,), one a category.
+        logits: float, (K,), one a category; not read where the category applies to nothing in the content.
         calibration: of the model that gave them.
         model: its name, "name@digest".
         spans: where, if that was asked.
+        found: modalities that were read.
 
     Raises:
         EngineError: a logit is not finite.
     """
-    if not np.isfinite(logits).all():
+    applied = applied_modalities(calibration.categories, found)
+    is_applied = np.array([bool(applied[name]) for name in calibration.categories], dtype=bool)
+    if not np.isfinite(logits[is_applied]).all():
         broken = [
-            name for name, value in zip(calibration.categories, logits, strict=True) if not np.isfinite(value)
+            name
+            for name, value in zip(calibration.categories, logits, strict=True)
+            if applied[name] and not np.isfinite(value)
         ]
         raise EngineError(
             f"model {model} gave no finite logit for {', '.join(broken)}; "
             "is its file damaged? read it with verify=True"
         )
     return Scores(
-        values=dict(zip(calibration.categories, calibration.apply(logits).tolist(), strict=True)),
+        values={
+            name: score if applied[name] else None
+            for name, score in zip(calibration.categories, calibration.apply(logits).tolist(), strict=True)
+        },
         model=model,
         spans=spans,
-        applied=dict.fromkeys(calibration.categories, TEXT_ONLY),
+        applied=applied,
     )

@@ -16,11 +16,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gooseguard.codec.prompt import END_OF_TEXT
+from gooseguard.codec.scores import TEXT_ONLY
+from gooseguard.codec.visual_layout import ImagePlace
+from gooseguard.codec.visual_prompt import ImageSlot, Tokens, encode_prompt
 from gooseguard.codec.world import WorldTokenizer
-from gooseguard.core.errors import ArtefactError, ConfigError, DataError, EngineError
+from gooseguard.core.content import Modality
+from gooseguard.core.errors import ArtefactError, ConfigError, ContentError, DataError, EngineError
 from gooseguard.core.manifest import digest_file
 from gooseguard.models.official import load_official
 from gooseguard.models.rwkv import State
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from gooseguard.codec.prompt import Piece
+    from gooseguard.core.content import Content
     from gooseguard.models.rwkv import Rwkv
 
 DIGEST_DIGITS = 12
@@ -64,6 +70,11 @@ class Prefix:
 class LanguageModel:
     """Reads prompts and weighs what may follow. Safe to call from several threads: it holds no state."""
 
+    family = "rwkv"
+    """How its names begin."""
+    modalities: frozenset[Modality] = TEXT_ONLY
+    """What its prompts may hold."""
+
     def __init__(self, model: Rwkv, tokenizer: Vocabulary, path: Path | None = None) -> None:
         """Take a backbone that has a language head, and the vocabulary it was trained with.
 
@@ -88,18 +99,69 @@ class LanguageModel:
     @cached_property
     def digest(self) -> str:
         """Give the SHA-256 (hex) of the file of the weights, or else of the tensors; reads them all, once."""
+        return self._digest_weights()
+
+    def _digest_weights(self) -> str:
         if self._path is not None:
             return digest_file(self._path)
         state = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
+        for name, tensor in sorted(self.module.state_dict().items()):
             state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             state.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
         return state.hexdigest()
 
     @property
+    def module(self) -> nn.Module:
+        """Give all that has weights."""
+        return self.model
+
+    @property
+    def image_place(self) -> str:
+        """Give where images stand in a prompt, an `ImagePlace`; without sight there are none."""
+        return ImagePlace.FIRST
+
+    def frames(self, data: bytes) -> Tensor:
+        """Give the rows of each frame of an image file, float32, (F, L, C), for `read_prompt`.
+
+        Raises:
+            ContentError: the model reads no images, or this is no whole one.
+        """
+        raise ContentError(f"{self.name} reads no images; use a model that does; got {len(data)} bytes")
+
+    def read_prompt(
+        self, items: Iterable[Piece | ImageSlot], frames: Sequence[Tensor] = (), prefix: Prefix | None = None
+    ) -> Prefix:
+        """Read a prompt, from the beginning or from where `prefix` ends.
+
+        Args:
+            items: pieces, at least one, and slots of images where the model reads those.
+            frames: the rows of each image, (L, C), by its number.
+            prefix: where to go on.
+
+        Raises:
+            EngineError: the model gives what is no number.
+        """
+        for run in encode_prompt(items, self.tokenizer):
+            prefix = (
+                self.read(run.ids, prefix)
+                if isinstance(run, Tokens)
+                else self.look(frames[run.number], prefix)
+            )
+        assert prefix is not None
+        return prefix
+
+    def look(self, rows: Tensor, prefix: Prefix | None = None) -> Prefix:
+        """Read the rows of one frame, (L, C), whole, from the beginning or from where `prefix` ends.
+
+        Raises:
+            EngineError: the model reads no images, or gives what is no number.
+        """
+        raise EngineError(f"{self.name} reads no images; got {len(rows)} rows")
+
+    @property
     def name(self) -> str:
-        """Give "rwkv-VERSION@digest", the digest of the weights alone."""
-        return f"rwkv-{self.model.config.version}@{self.digest[:DIGEST_DIGITS]}"
+        """Give "FAMILY-VERSION@digest"; the digest is not of what is asked."""
+        return f"{self.family}-{self.model.config.version}@{self.digest[:DIGEST_DIGITS]}"
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int], prefix: Prefix | None = None) -> Prefix:
@@ -192,6 +254,22 @@ def load(path: Path, vocabulary: Path | None, threads: int) -> LanguageModel:
         )
     tokenizer = WorldTokenizer.from_package() if vocabulary is None else WorldTokenizer.from_file(vocabulary)
     return LanguageModel(model, tokenizer, path)
+
+
+def read_frames(model: LanguageModel, content: Content) -> list[tuple[int, Tensor]]:
+    """Give the frames of all images of a content, each with the number of its part, (L, C).
+
+    Raises:
+        ContentError: an image is damaged or too large, or the model reads none; names the part.
+    """
+    frames: list[tuple[int, Tensor]] = []
+    for number, part in enumerate(content.parts):
+        if part.modality is Modality.IMAGE:
+            try:
+                frames += [(number, frame) for frame in model.frames(part.data)]
+            except ContentError as error:
+                raise ContentError(f"part {number}: {error}") from None
+    return frames
 
 
 def repeat_state(state: State, n_sequence: int) -> State:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from gooseguard.codec.layout import RwkvConfig
+
 ALLOWED = frozenset(
     {
         "collections OrderedDict",
@@ -37,6 +39,8 @@ ALLOWED = frozenset(
         "torch BFloat16Storage",
         "torch FloatStorage",
         "torch HalfStorage",
+        # Of buffers that count, such as CLIP's positions; no weights.
+        "torch LongStorage",
     }
 )
 """All that the pickle of a checkpoint may name, as module and attribute."""
@@ -71,6 +75,15 @@ def is_official(path: Path) -> bool:
         return False
 
 
+def has_sight(path: Path) -> bool:
+    """Tell whether a file has a vision tower beside its backbone: `vit.*`, as VisualRWKV is published.
+
+    Raises:
+        ArtefactError: as `read_official`.
+    """
+    return any(name.startswith("vit.") for name in read_official(path))
+
+
 def load_official(path: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> Rwkv:
     """Load an official checkpoint as the torch backbone, on the CPU, in evaluation mode.
 
@@ -94,16 +107,29 @@ def load_official(path: str | os.PathLike[str], *, dtype: torch.dtype | None = N
     tensors = read_official(path)
     try:
         config = infer_config({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-        _check_dtypes(tensors)
+        return make_rwkv(config, tensors, dtype)
     except ArtefactError as error:
         raise ArtefactError(f"{path}: {error}") from None
+
+
+def make_rwkv(config: RwkvConfig, tensors: dict[str, Tensor], dtype: torch.dtype | None = None) -> Rwkv:
+    """Make the torch backbone of the tensors of an official checkpoint, whose config was read off them.
+
+    Args:
+        config: as `codec.layout.infer_config` gives it.
+        tensors: emptied on the way, so that what is converted does not stay beside its original.
+        dtype: as `load_official`.
+
+    Raises:
+        ArtefactError: a tensor is of a dtype that weights are not stored in.
+    """
+    _check_dtypes(tensors)
     has_head = "head.weight" in tensors
     # Without values: no memory, no initialisation.
     with torch.device("meta"):
         model = Rwkv(config, has_head=has_head)
     weights = {}
     for name in tensor_shapes(config, has_head=has_head):
-        # Popped, so that what is converted does not stay beside its original.
         tensor = tensors.pop(name)
         weights[name] = tensor.to(dtype or tensor.dtype) if _is_matrix(name, tensor) else tensor.float()
     model.load_state_dict(weights, assign=True)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from gooseguard.codec.answer import ParsedAnswer, parse_answer
 from gooseguard.codec.prompt import encode, render, render_answer_turn
+from gooseguard.codec.visual_prompt import place_images, split_content
 from gooseguard.models.generate import Finish, Sampling, generate
+from gooseguard.models.language import read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -58,7 +60,7 @@ class Responder:
 
         Raises:
             ConfigError: the template is unknown, or there is neither instruction nor content.
-            ContentError: a part of the content is no text.
+            ContentError: a part of the content is nothing the model reads, or no whole image.
             EngineError: the model gives what is no number.
         """
         prefix = self.read(instruction, content)
@@ -68,9 +70,13 @@ class Responder:
 
     def read(self, instruction: str, content: Content) -> Prefix:
         """Read a prompt; raises as `respond`."""
-        text = content.join_texts("a language model")
-        pieces = render(instruction, text, template=self._template)
-        return self._model.read(encode(pieces, self._model.tokenizer))
+        text, images = split_content(content, self._model.modalities, "a language model")
+        head, *body, tail = render(instruction, text, template=self._template)
+        if not images:
+            return self._model.read_prompt([head, *body, tail])
+        frames = [frame for _, frame in read_frames(self._model, content)]
+        turn = place_images(head, body, len(frames), self._model.image_place)
+        return self._model.read_prompt([*turn, tail], frames)
 
     def write(self, prefix: Prefix, sampling: Sampling = GREEDY) -> Iterator[Delta]:
         """Answer a prompt that was read, piece by piece."""

@@ -1,4 +1,4 @@
-"""The RWKV language backbone, x052 (Eagle), x060 (Finch) and x070 (Goose): token ids to hidden states.
+"""The RWKV language backbone, x052 (Eagle), x060 (Finch) and x070 (Goose): tokens to hidden states.
 
 Runs whole sequences at once, or one token with the state of those before. Parameter names and shapes are the
 official ones (`codec/layout.py`); the blocks of each version are in `eagle.py`, `finch.py` and `goose.py`.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,15 @@ def zero_state(config: RwkvConfig, n_sequence: int, device: torch.device | None 
         torch.zeros(L, n_sequence, H, N, N, device=device),
         torch.zeros(L, n_sequence, C, device=device),
     )
+
+
+@overload
+def _trade(x: Tensor, mirror: Tensor | None) -> Tensor: ...
+@overload
+def _trade(x: None, mirror: Tensor | None) -> None: ...
+def _trade(x: Tensor | None, mirror: Tensor | None) -> Tensor | None:
+    """Give each row of (B, T, C) the one that `mirror`, (B, T), says; twice is none."""
+    return x if x is None or mirror is None else x.take_along_dim(mirror.unsqueeze(-1), dim=1)
 
 
 class Block(nn.Module):
@@ -135,13 +145,33 @@ class Rwkv(nn.Module):
             hidden after the final norm, float32, (B, T, C), meaningless at padding; the state after each
             row's last real token.
         """
-        B, T = tokens.shape
+        return self.run(self.emb(tokens).float(), lengths, state)
+
+    def run(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        state: State | None = None,
+        mirror: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Run whole sequences of embeddings.
+
+        Args:
+            x: float32, (B, T, C): rows of the embedding, or what takes their place, padded at the end.
+            lengths: as `forward`.
+            state: as `forward`.
+            mirror: int64, (B, T), the place each row trades with in layers 1, 3, 5 …; its own, but in spans
+                that those layers read backwards. The last real row and padding keep their places.
+
+        Returns:
+            as `forward`.
+        """
+        B, T = x.shape[:2]
         if lengths is None:
-            lengths = torch.full((B,), T, dtype=torch.long, device=tokens.device)
+            lengths = torch.full((B,), T, dtype=torch.long, device=x.device)
         if state is None:
-            state = zero_state(self.config, B, tokens.device)
-        mask = (torch.arange(T, device=tokens.device) < lengths.unsqueeze(-1)).unsqueeze(-1).float()
-        x = self.emb(tokens).float()
+            state = zero_state(self.config, B, x.device)
+        mask = (torch.arange(T, device=x.device) < lengths.unsqueeze(-1)).unsqueeze(-1).float()
         if self.is_shallow:
             first = self.blocks[0]
             assert isinstance(first, Block)
@@ -152,11 +182,17 @@ class Rwkv(nn.Module):
             assert isinstance(block, Block)
             if i == 0:
                 x = block.ln0(x)
+            is_mirrored = mirror is not None and i % 2 == 1
+            if is_mirrored:
+                # The values of layer 0 stay with their rows.
+                x, v_first = _trade(x, mirror), _trade(v_first, mirror)
             h = block.ln1(x)
             mixed, wkv, v_first = block.att(h, state.attention_shift[i], state.wkv[i], v_first, mask)
             x = x + mixed
             h2 = block.ln2(x)
             x = x + block.ffn(h2, state.ffn_shift[i])
+            if is_mirrored:
+                x, v_first = _trade(x, mirror), _trade(v_first, mirror)
             states.append(
                 (last(h, lengths, state.attention_shift[i]), wkv, last(h2, lengths, state.ffn_shift[i]))
             )

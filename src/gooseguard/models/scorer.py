@@ -25,19 +25,21 @@ import numpy.typing as npt
 from gooseguard.codec.prompt import (
     NO,
     PROMPT_VERSION,
+    TEMPLATES,
     YES,
     encode,
     render_content,
     render_preamble,
     render_question,
 )
-from gooseguard.codec.scores import TEXT_ONLY, Calibration, to_scores
+from gooseguard.codec.scores import Calibration, applied_modalities, to_scores
+from gooseguard.codec.visual_prompt import render_sight, render_sight_question, split_content
 from gooseguard.core.content import Modality
 from gooseguard.core.errors import ArtefactError, ConfigError, ContentError, EngineError
 from gooseguard.core.manifest import canonical_json
 from gooseguard.core.scorer import ScoreError, Scores
 from gooseguard.core.taxonomy import load_taxonomy, nearest
-from gooseguard.models.language import DIGEST_DIGITS
+from gooseguard.models.language import DIGEST_DIGITS, read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -54,7 +56,7 @@ ANY_LANGUAGE = "und"
 
 
 class LanguageScorer:
-    """A `Scorer` of texts. Safe to call from several threads at once."""
+    """A `Scorer` of texts, and of images where the model reads them. Safe to call from several threads."""
 
     backend = "torch"
     """What runs the numbers."""
@@ -70,14 +72,16 @@ class LanguageScorer:
         Args:
             model: reads and weighs.
             calibration: of exactly this model with these questions; its categories are what is scored.
-            categories: those to ask about, each of which costs a question; `None` for all that apply to text.
+            categories: those to ask about, each of which costs a question; `None` for all that apply to what
+                the model reads.
 
         Raises:
             ConfigError: no category is left to ask about.
         """
         taxonomy = load_taxonomy()
+        seen = model.modalities
         known = (
-            [name for name, category in taxonomy.items() if Modality.TEXT in category.modalities]
+            [name for name, category in taxonomy.items() if not seen.isdisjoint(category.modalities)]
             if calibration is None
             else list(calibration.categories)
         )
@@ -87,21 +91,24 @@ class LanguageScorer:
                 f"language scorer: no category to ask about; expected some of {', '.join(known)}"
             )
         self.categories: frozenset[str] = frozenset(asked)
-        self.modalities: frozenset[Modality] = TEXT_ONLY
+        self.modalities: frozenset[Modality] = model.modalities
         self.languages: frozenset[str] = frozenset({ANY_LANGUAGE})
         self.is_calibrated = calibration is not None
         self._model = model
         self._full_calibration = calibration
         self._calibration = _narrow(calibration, asked)
         self._questions = [encode(render_question(taxonomy[name]), model.tokenizer) for name in asked]
+        end = TEMPLATES["chat"].before_answer
+        sights = (render_sight_question(taxonomy[name], end) for name in asked)
+        self._sight_questions = [encode(pieces, model.tokenizer) for pieces in sights]
         self._answers = [model.tokenizer.encode(f" {answer}") for answer in (YES, NO)]
         self._preamble = model.read(encode(render_preamble(), model.tokenizer))
 
     @cached_property
     def name(self) -> str:
         """Give "name@digest"; the name says where there is no calibration."""
-        version = self._model.model.config.version
-        return f"rwkv-{version}{'' if self.is_calibrated else '-uncalibrated'}@{self.digest[:DIGEST_DIGITS]}"
+        name = f"{self._model.family}-{self._model.model.config.version}"
+        return f"{name}{'' if self.is_calibrated else '-uncalibrated'}@{self.digest[:DIGEST_DIGITS]}"
 
     @cached_property
     def digest(self) -> str:
@@ -120,22 +127,25 @@ class LanguageScorer:
         """Give facts for people, JSON-ready."""
         config = self._model.model.config
         return {
-            "architecture": f"RWKV {config.version}, language head",
+            "architecture": f"RWKV {config.version}, language head"
+            + (", CLIP tower" if Modality.IMAGE in self.modalities else ""),
             "layers": config.n_layer,
             "width": config.n_embd,
-            "parameters": sum(parameter.numel() for parameter in self._model.model.parameters()),
+            "parameters": sum(parameter.numel() for parameter in self._model.module.parameters()),
             "calibration": "given" if self.is_calibrated else "none: scores are not probabilities of a label",
         }
 
     def score(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
         """Score contents: same order, same length.
 
-        A content with a part that is no text, or whose text is empty or shows nothing, gives a `ScoreError`.
+        A content with a part that the model does not read, or that shows nothing, gives a `ScoreError`. A
+        category that applies to nothing in a content has no score.
         """
         results: list[Scores | ScoreError] = []
         for content in contents:
             try:
-                results.append(to_scores(self.logits(content), self._calibration, self.name))
+                found = self._found(content)
+                results.append(to_scores(self.logits(content), self._calibration, self.name, found=found))
             except (ContentError, EngineError) as error:
                 results.append(ScoreError(type(error).__name__, str(error)))
         return results
@@ -143,19 +153,44 @@ class LanguageScorer:
     def logits(self, content: Content) -> npt.NDArray[np.float64]:
         """Give the logits of one content, float64 (K,), as `ordered_categories` orders them.
 
+        Each image, and each frame of an animation, is read with the text by itself; the highest logit counts.
+        NaN where a category applies to nothing in the content: it is not asked about.
+
         Raises:
-            ContentError: a part is no text, or there is nothing to see.
+            ContentError: a part is nothing the model reads, or no whole image; or there is nothing to see.
             EngineError: the model gives what is no number.
         """
-        text = content.join_texts("a language model")
-        if not text.strip():
+        text, images = split_content(content, self.modalities, "a language model")
+        if not images and not text.strip():
             raise ContentError("text is empty or shows nothing; expected at least one visible character")
-        prefix = self._model.read(encode(render_content(text), self._model.tokenizer), self._preamble)
-        logits = []
-        for begin in range(0, len(self._questions), QUESTIONS_AT_ONCE):
-            questions = self._questions[begin : begin + QUESTIONS_AT_ONCE]
-            logits += [self._weigh(branch) for branch in self._model.branch(prefix, questions)]
-        return np.array(logits)
+        applied = applied_modalities(self.ordered_categories, self._found(content))
+        places = [place for place, name in enumerate(self.ordered_categories) if applied[name]]
+        logits = np.full(len(self.ordered_categories), np.nan)
+        if not images:
+            prefix = self._model.read(encode(render_content(text), self._model.tokenizer), self._preamble)
+            logits[places] = self._ask(prefix, [self._questions[place] for place in places])
+            return logits
+        items = render_sight(text, 1, self._model.image_place)
+        questions = [self._sight_questions[place] for place in places]
+        for _, frame in read_frames(self._model, content):
+            asked = self._ask(self._model.read_prompt(items, [frame]), questions)
+            # The first one takes the place of NaN.
+            logits[places] = np.fmax(logits[places], asked)
+        return logits
+
+    @staticmethod
+    def _found(content: Content) -> frozenset[Modality]:
+        return frozenset(
+            part.modality for part in content.parts if part.modality is not Modality.TEXT or part.text.strip()
+        )
+
+    def _ask(self, prefix: Prefix, questions: Sequence[Sequence[int]]) -> list[float]:
+        """Give the logit of each question that goes on from a prefix."""
+        logits: list[float] = []
+        for begin in range(0, len(questions), QUESTIONS_AT_ONCE):
+            branches = self._model.branch(prefix, questions[begin : begin + QUESTIONS_AT_ONCE])
+            logits += [self._weigh(branch) for branch in branches]
+        return logits
 
     @property
     def ordered_categories(self) -> tuple[str, ...]:
