@@ -29,12 +29,14 @@ test:
 test-slow:
 	$(PYTHON) -m pytest -m slow -n $(WORKERS) --dist loadfile
 
-# How far the native engine is from this core's peaks, and how soon the first score comes.
+# How far the native engine is from this core's peaks, how soon the first score comes, and peers beside it, those
+# that the `bench` extra brings.
 bench:
 	$(CMAKE) -S native -B build/bench -DGOOSEGUARD_BENCH=ON -DCMAKE_BUILD_TYPE=Release
 	$(CMAKE) --build build/bench --parallel $(WORKERS)
 	build/bench/bench_engine
 	$(PYTHON) benchmarks/first_score.py
+	$(PYTHON) benchmarks/against_llama.py
 
 # The C++ tests, three times: under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, as released.
 native-test:

@@ -1,15 +1,17 @@
 // How far the engine is from what this core can do: peaks of the instructions, then the forward and its
 // kernels.
 //
-//   bench_engine [all]
+//   bench_engine [all | profile]
 //
 // One thread, processor time; each figure is the median of 9 runs, peaks and forward taken in turns. The floor
 // of a forward is its products at the peak of their instruction plus its recurrences, the fastest run of each.
+// `profile` prints where the time of a forward goes instead.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <functional>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -118,6 +120,8 @@ class Model {
     }
     return dtype == Dtype::kInt8 ? all * large : dtype == Dtype::kBf16 ? all * small : 0;
   }
+
+  const Tensors& tensors() const { return tensors_; }
 
   std::unique_ptr<Backbone> backbone;
 
@@ -228,17 +232,107 @@ void bench(const Config& config, Dtype dtype, const char* name) {
       forwards[0] / floors[0], steps[kRuns / 2] * 1e6);
 }
 
+// Where the time of a forward goes: the table of kernels once more, each timed, products by dtype and shape.
+kernels::Kernels plain;
+std::map<std::string, double> spent;
+
+template <auto kMember, typename... Arguments>
+void timed(const std::string& name, Arguments... arguments) {
+  spent[name] += seconds([&] { (plain.*kMember)(arguments...); });
+}
+
+kernels::Kernels timed_kernels() {
+  using namespace kernels;
+  static constexpr const char* kDtypes[] = {"f32", "bf16", "int8"};
+  plain = *find("");
+  Kernels all = plain;
+  all.product = [](const Rows& rows, int m, const Matrix& matrix, const Epilogue& epilogue) {
+    timed<&Kernels::product, const Rows&, int, const Matrix&, const Epilogue&>(
+        std::string("product ") + kDtypes[static_cast<int>(matrix.dtype)] + " " + std::to_string(matrix.n) +
+            " x " + std::to_string(matrix.k) + (epilogue.activation == Activation::kNone ? "" : ", activated"),
+        rows, m, matrix, epilogue);
+  };
+  all.mix = [](const Mix& p) {
+    timed<&Kernels::mix, const Mix&>("mix, " + std::to_string(p.n_lerps) + " lerps", p);
+  };
+  all.prepare = [](const Prepare& p) { timed<&Kernels::prepare, const Prepare&>("prepare", p); };
+  all.wkv = [](const Wkv& p) { timed<&Kernels::wkv, const Wkv&>("recurrence", p); };
+  all.read_out = [](const ReadOut& p) { timed<&Kernels::read_out, const ReadOut&>("read out", p); };
+  all.layer_norm = [](const float* x, int m, int c, const Norm& norm, float* out) {
+    timed<&Kernels::layer_norm, const float*, int, int, const Norm&, float*>("layer norm", x, m, c, norm,
+                                                                              out);
+  };
+  all.convert = [](const float* x, std::ptrdiff_t stride, int m, int k, const Rows& out) {
+    timed<&Kernels::convert, const float*, std::ptrdiff_t, int, int, const Rows&>("quantise", x, stride, m, k,
+                                                                                   out);
+  };
+  return all;
+}
+
+// Print microseconds a token of each kernel, in units of `kTexts` texts of 43 tokens.
+void profile(const Config& config, Dtype dtype, const char* name) {
+  constexpr int kTexts = 5, kLength = 43, kTimes = 200;
+  const Model model(config, dtype);
+  const model::Weights weights = model::read_weights(config, model.tensors());
+  const kernels::Kernels all = timed_kernels();
+  std::vector<State> states;
+  std::vector<std::int32_t> tokens;
+  std::mt19937 generator(1);
+  const auto shift = static_cast<std::size_t>(config.n_layer * config.n_embd);
+  for (int i = 0; i < kTexts; ++i) {
+    states.push_back({std::vector<float>(shift), {}, std::vector<float>(shift)});
+    for (int t = 0; t < kLength; ++t) {
+      tokens.push_back(static_cast<std::int32_t>(generator() % static_cast<unsigned>(config.vocab_size)));
+    }
+  }
+  std::vector<model::Segment> segments;
+  for (int i = 0; i < kTexts; ++i) {
+    segments.push_back({i * kLength, (i + 1) * kLength, &states[static_cast<std::size_t>(i)], false});
+  }
+  model::Scratch scratch;
+  const auto forward = [&](const kernels::Kernels& with) {
+    return measure([&] {
+             for (int i = 0; i < kTimes / 10; ++i) {
+               model::forward(weights, with, tokens, segments, scratch);
+             }
+           }).median /
+           (kTimes / 10 * kTexts * kLength);
+  };
+  const double whole = forward(*kernels::find(""));
+  spent.clear();
+  const double watched = forward(all);
+  std::printf("%s: %.2f us/token, watched %.2f\n", name, whole * 1e6, watched * 1e6);
+  std::vector<std::pair<double, std::string>> order;
+  double sum = 0;
+  for (const auto& [kernel, time] : spent) {
+    order.push_back({time / (kRuns * kTimes / 10 * kTexts * kLength), kernel});
+    sum += order.back().first;
+  }
+  std::sort(order.rbegin(), order.rend());
+  for (const auto& [time, kernel] : order) {
+    std::printf("  %-32s %6.2f\n", kernel.c_str(), time * 1e6);
+  }
+  std::printf("  %-32s %6.2f\n", "sum of kernels", sum * 1e6);
+}
+
 Config make_config(int n_layer, int n_embd, int vocab_size) {
   return {n_layer, n_embd, vocab_size, 64, 4 * n_embd, 32, 32, 32, 32};
 }
 
 }  // namespace
 
-int main(int argc, char**) {
+int main(int argc, char** argv) {
   std::printf("%s; peaks: f32 %.0f, bf16 %.0f, int8 %.0f G/s; recurrence %.3f us a token and head of 64\n",
               kernels::find("")->name, peak(Dtype::kF32) / 1e9, peak(Dtype::kBf16) / 1e9,
               peak(Dtype::kInt8) / 1e9, recurrence(64) * 1e6);
   const Config small = make_config(6, 256, 8192), large = make_config(12, 768, 65536);
+  if (argc > 1 && std::strcmp(argv[1], "profile") == 0) {
+    profile(small, Dtype::kF32, "L6 D256 f32");
+    profile(small, Dtype::kBf16, "L6 D256 bf16");
+    profile(small, Dtype::kInt8, "L6 D256 int8");
+    profile(large, Dtype::kInt8, "L12 D768 int8");
+    return 0;
+  }
   bench(small, Dtype::kF32, "L6 D256 f32");
   bench(small, Dtype::kBf16, "L6 D256 bf16");
   bench(small, Dtype::kInt8, "L6 D256 int8");

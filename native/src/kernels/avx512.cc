@@ -123,13 +123,22 @@ struct Avx512 {
   static QuadSums quad(Dtype dtype) {
     return dtype == Dtype::kF32 ? f32_tiles_quad : dtype == Dtype::kBf16 ? bf16_tiles_quad : int8_tiles_quad;
   }
-  // Whole numbers to floats, less those of the zero point, scaled.
-  static Vector scaled(const std::int32_t* sums, std::int32_t zero, const std::int32_t* weights, float a,
-                       const float* w) {
-    const __m512i offset = _mm512_mullo_epi32(_mm512_set1_epi32(zero), _mm512_loadu_si512(weights));
-    const __m512 value = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(sums), offset));
-    return {_mm512_mul_ps(value, _mm512_mul_ps(_mm512_set1_ps(a), _mm512_loadu_ps(w)))};
-  }
+  // What output channels have of their own in an int8 product.
+  class Channels {
+   public:
+    Channels(const std::int32_t* weights, const float* scale)
+        : weights_(_mm512_loadu_si512(weights)), scale_(_mm512_loadu_ps(scale)) {}
+    // Whole numbers to floats, less those of the zero point, scaled.
+    Vector scaled(const std::int32_t* sums, std::int32_t zero, float a) const {
+      const __m512i offset = _mm512_mullo_epi32(_mm512_set1_epi32(zero), weights_);
+      const __m512 value = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(sums), offset));
+      return {_mm512_mul_ps(value, _mm512_mul_ps(_mm512_set1_ps(a), scale_))};
+    }
+
+   private:
+    __m512i weights_;
+    __m512 scale_;
+  };
 };
 
 }  // namespace

@@ -102,12 +102,21 @@ struct Neon {
            : dtype == Dtype::kBf16 ? quad_sums<AddBf16>
                                    : quad_sums<AddInt8>;
   }
-  // Whole numbers to floats, less those of the zero point, scaled.
-  static Vector scaled(const std::int32_t* sums, std::int32_t zero, const std::int32_t* weights, float a,
-                       const float* w) {
-    const int32x4_t value = vmlsq_n_s32(vld1q_s32(sums), vld1q_s32(weights), zero - 128);
-    return {vmulq_f32(vcvtq_f32_s32(value), vmulq_n_f32(vld1q_f32(w), a))};
-  }
+  // What output channels have of their own in an int8 product.
+  class Channels {
+   public:
+    Channels(const std::int32_t* weights, const float* scale)
+        : weights_(vld1q_s32(weights)), scale_(vld1q_f32(scale)) {}
+    // Whole numbers to floats, less those of the zero point, scaled.
+    Vector scaled(const std::int32_t* sums, std::int32_t zero, float a) const {
+      const int32x4_t value = vmlsq_n_s32(vld1q_s32(sums), weights_, zero - 128);
+      return {vmulq_f32(vcvtq_f32_s32(value), vmulq_n_f32(scale_, a))};
+    }
+
+   private:
+    int32x4_t weights_;
+    float32x4_t scale_;
+  };
 };
 
 }  // namespace

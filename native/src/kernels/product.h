@@ -17,20 +17,17 @@ using TileSums = void (*)(const char* a, std::ptrdiff_t lda, const char* tile, l
 using QuadSums = void (*)(const char* a, const char* tiles, std::ptrdiff_t step, long groups, void* sums);
 
 template <typename V, Activation kActivation, Store kStore>
-inline void finish(V value, const Epilogue& epilogue, std::ptrdiff_t place, int n, auto lanes) {
-  if (epilogue.bias != nullptr) {
-    value = value + load<V>(epilogue.bias + n, lanes);
-  }
+inline void finish(V value, void* memory, std::ptrdiff_t place, auto lanes) {
   value = activated(kActivation, value);
   if constexpr (kStore == Store::kBf16) {
-    auto* out = static_cast<std::uint16_t*>(epilogue.out) + place;
+    auto* out = static_cast<std::uint16_t*>(memory) + place;
     if constexpr (requires { lanes.n; }) {
       V::store_bf16_first(value, out, lanes.n);
     } else {
       V::store_bf16(value, out);
     }
   } else {
-    auto* out = static_cast<float*>(epilogue.out) + place;
+    auto* out = static_cast<float*>(memory) + place;
     if constexpr (kStore == Store::kAddF32) {
       value = load<V>(out, lanes) + value;
     }
@@ -38,54 +35,70 @@ inline void finish(V value, const Epilogue& epilogue, std::ptrdiff_t place, int 
   }
 }
 
-// Write `rows` rows of sums from row m and output channel n on.
-template <typename Isa, typename V, Activation kActivation, Store kStore>
+// Write `rows` rows of sums from row m and output channel n on. What belongs to a channel is loaded once for
+// all rows.
+template <typename Isa, typename V, Activation kActivation, Store kStore, bool kIsInt8>
 void write_sums(const void* sums, const Rows& a, int m, int rows, const Matrix& w, int n,
                 const Epilogue& epilogue) {
-  const int width = w.n - n < kTile ? w.n - n : kTile;
-  for (int i = 0; i < rows; ++i) {
-    const std::ptrdiff_t place = std::ptrdiff_t(m + i) * epilogue.stride + n;
-    each<V>(width, [&](int j, auto lanes) {
-      V value;
-      if (w.dtype == Dtype::kInt8) {
-        value = Isa::scaled(static_cast<const std::int32_t*>(sums) + i * kTile + j, a.zero[m + i],
-                            w.sums + n + j, a.scale[m + i], w.scale + n + j);
-      } else {
-        value = V::load(static_cast<const float*>(sums) + i * kTile + j);
+  const auto column = [&](int j, auto lanes) {
+    const V bias = epilogue.bias == nullptr ? V::set(0.0F) : load<V>(epilogue.bias + n + j, lanes);
+    const std::ptrdiff_t stride = epilogue.stride;
+    std::ptrdiff_t place = m * stride + n + j;
+    if constexpr (kIsInt8) {
+      const typename Isa::Channels channels(w.sums + n + j, w.scale + n + j);
+      const auto* sum = static_cast<const std::int32_t*>(sums) + j;
+      for (int i = 0; i < rows; ++i, sum += kTile, place += stride) {
+        const V value = channels.scaled(sum, a.zero[m + i], a.scale[m + i]) + bias;
+        finish<V, kActivation, kStore>(value, epilogue.out, place, lanes);
       }
-      finish<V, kActivation, kStore>(value, epilogue, place + j, n + j, lanes);
-    });
+    } else {
+      const auto* sum = static_cast<const float*>(sums) + j;
+      for (int i = 0; i < rows; ++i, sum += kTile, place += stride) {
+        finish<V, kActivation, kStore>(V::load(sum) + bias, epilogue.out, place, lanes);
+      }
+    }
+  };
+  if (w.n - n >= kTile) {
+    each<V>(kTile, column);
+  } else {
+    each<V>(w.n - n, column);
   }
 }
 
 using WriteSums = void (*)(const void*, const Rows&, int, int, const Matrix&, int, const Epilogue&);
 
+template <typename Isa, typename V, Activation kActivation, Store kStore>
+WriteSums writer_of(Dtype dtype) {
+  return dtype == Dtype::kInt8 ? write_sums<Isa, V, kActivation, kStore, true>
+                               : write_sums<Isa, V, kActivation, kStore, false>;
+}
+
 template <typename Isa, typename V, Activation kActivation>
-WriteSums writer_to(Store store) {
+WriteSums writer_to(Store store, Dtype dtype) {
   switch (store) {
     case Store::kF32:
-      return write_sums<Isa, V, kActivation, Store::kF32>;
+      return writer_of<Isa, V, kActivation, Store::kF32>(dtype);
     case Store::kAddF32:
-      return write_sums<Isa, V, kActivation, Store::kAddF32>;
+      return writer_of<Isa, V, kActivation, Store::kAddF32>(dtype);
     case Store::kBf16:
-      return write_sums<Isa, V, kActivation, Store::kBf16>;
+      return writer_of<Isa, V, kActivation, Store::kBf16>(dtype);
   }
   return nullptr;
 }
 
 template <typename Isa, typename V>
-WriteSums writer(const Epilogue& epilogue) {
+WriteSums writer(const Epilogue& epilogue, Dtype dtype) {
   switch (epilogue.activation) {
     case Activation::kNone:
-      return writer_to<Isa, V, Activation::kNone>(epilogue.store);
+      return writer_to<Isa, V, Activation::kNone>(epilogue.store, dtype);
     case Activation::kTanh:
-      return writer_to<Isa, V, Activation::kTanh>(epilogue.store);
+      return writer_to<Isa, V, Activation::kTanh>(epilogue.store, dtype);
     case Activation::kSigmoid:
-      return writer_to<Isa, V, Activation::kSigmoid>(epilogue.store);
+      return writer_to<Isa, V, Activation::kSigmoid>(epilogue.store, dtype);
     case Activation::kDecay:
-      return writer_to<Isa, V, Activation::kDecay>(epilogue.store);
+      return writer_to<Isa, V, Activation::kDecay>(epilogue.store, dtype);
     case Activation::kSquaredRelu:
-      return writer_to<Isa, V, Activation::kSquaredRelu>(epilogue.store);
+      return writer_to<Isa, V, Activation::kSquaredRelu>(epilogue.store, dtype);
   }
   return nullptr;
 }
@@ -97,7 +110,7 @@ void product(const Rows& rows, int m, const Matrix& matrix, const Epilogue& epil
   const auto* w = static_cast<const char*>(matrix.tiles);
   const long groups = n_groups(matrix.dtype, matrix.k);
   const std::ptrdiff_t step = tile_bytes(matrix.dtype, kTile, matrix.k);
-  const WriteSums write = writer<Isa, V>(epilogue);
+  const WriteSums write = writer<Isa, V>(epilogue, matrix.dtype);
   int n = 0;
   if (m == 1) {
     const QuadSums quad = Isa::quad(matrix.dtype);

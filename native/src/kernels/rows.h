@@ -80,38 +80,53 @@ inline void quantise(const float* x, int k, float low, float high, const Rows& o
   }
 }
 
+// Write one row of k values, at(i, lanes) from i on, in the dtype of `out`. Integers take two passes, as their
+// range must be known: `scratch` (k) holds the values between.
 template <typename V>
-inline void write_bf16(const float* x, int k, const Rows& out, int m) {
-  auto* row = reinterpret_cast<std::uint16_t*>(static_cast<char*>(out.data) + m * out.stride);
-  each<V>(k, [&](int i, auto lanes) {
-    if constexpr (requires { lanes.n; }) {
-      V::store_bf16_first(load<V>(x + i, lanes), row + i, lanes.n);
-    } else {
-      V::store_bf16(load<V>(x + i, lanes), row + i);
+inline void write_values(int k, const Rows& out, int m, float* scratch, auto at) {
+  char* memory = static_cast<char*>(out.data) + m * out.stride;
+  if (out.dtype == Dtype::kF32) {
+    auto* row = reinterpret_cast<float*>(memory);
+    each<V>(k, [&](int i, auto lanes) { store(at(i, lanes), row + i, lanes); });
+  } else if (out.dtype == Dtype::kBf16) {
+    auto* row = reinterpret_cast<std::uint16_t*>(memory);
+    each<V>(k, [&](int i, auto lanes) {
+      if constexpr (requires { lanes.n; }) {
+        V::store_bf16_first(at(i, lanes), row + i, lanes.n);
+      } else {
+        V::store_bf16(at(i, lanes), row + i);
+      }
+    });
+    if (k % 2 != 0) {
+      row[k] = 0;
     }
-  });
-  if (k % 2 != 0) {
-    row[k] = 0;
+  } else {
+    V low = V::set(0.0F);
+    V high = V::set(0.0F);
+    each<V>(k, [&](int i, auto lanes) {
+      const V v = at(i, lanes);
+      store(v, scratch + i, lanes);
+      low = V::min(low, v);
+      high = V::max(high, v);
+    });
+    quantise<V>(scratch, k, V::lowest(low), V::highest(high), out, m);
   }
 }
 
 template <typename V>
 inline void write_row(const float* x, int k, const Rows& out, int m) {
-  if (out.dtype == Dtype::kBf16) {
-    write_bf16<V>(x, k, out, m);
-  } else if (out.dtype == Dtype::kF32) {
-    auto* row = reinterpret_cast<float*>(static_cast<char*>(out.data) + m * out.stride);
-    each<V>(k, [&](int i, auto lanes) { store(load<V>(x + i, lanes), row + i, lanes); });
-  } else {
-    V low = V::set(0.0F);
-    V high = V::set(0.0F);
-    each<V>(k, [&](int i, auto lanes) {
-      const V v = load<V>(x + i, lanes);
-      low = V::min(low, v);
-      high = V::max(high, v);
-    });
-    quantise<V>(x, k, V::lowest(low), V::highest(high), out, m);
+  if (out.dtype != Dtype::kInt8) {
+    write_values<V>(k, out, m, nullptr, [&](int i, auto lanes) { return load<V>(x + i, lanes); });
+    return;
   }
+  V low = V::set(0.0F);
+  V high = V::set(0.0F);
+  each<V>(k, [&](int i, auto lanes) {
+    const V v = load<V>(x + i, lanes);
+    low = V::min(low, v);
+    high = V::max(high, v);
+  });
+  quantise<V>(x, k, V::lowest(low), V::highest(high), out, m);
 }
 
 template <typename V>
@@ -151,34 +166,11 @@ void layer_norm(const float* x, int m, int c, const Norm& norm, float* out) {
   }
 }
 
-// One lerp of a row, as the next product reads it.
-template <typename V>
-inline void lerp_row(const float* normed, const float* difference, const Mix& mix, int lerp, int m) {
-  const float* mu = mix.mu[lerp];
-  float* lerped = mix.scratch + 2 * std::ptrdiff_t(mix.c);
-  const auto at = [&](int i, auto lanes) {
-    return V::fma(load<V>(difference + i, lanes), load<V>(mu + i, lanes), load<V>(normed + i, lanes));
-  };
-  if (mix.out[lerp].dtype != Dtype::kInt8) {
-    each<V>(mix.c, [&](int i, auto lanes) { store(at(i, lanes), lerped + i, lanes); });
-    write_row<V>(lerped, mix.c, mix.out[lerp], m);
-    return;
-  }
-  V low = V::set(0.0F);
-  V high = V::set(0.0F);
-  each<V>(mix.c, [&](int i, auto lanes) {
-    const V v = at(i, lanes);
-    store(v, lerped + i, lanes);
-    low = V::min(low, v);
-    high = V::max(high, v);
-  });
-  quantise<V>(lerped, mix.c, V::lowest(low), V::highest(high), mix.out[lerp], m);
-}
-
 template <typename V>
 void mix(const Mix& mix) {
   float* normed = mix.scratch;
-  float* difference = mix.scratch + mix.c;
+  float* difference = normed + mix.c;
+  float* lerped = difference + mix.c;
   for (int m = 0; m < mix.m; ++m) {
     norm_row<V>(mix.x + std::ptrdiff_t(m) * mix.c, mix.c, mix.norm, normed);
     each<V>(mix.c, [&](int i, auto lanes) {
@@ -187,7 +179,10 @@ void mix(const Mix& mix) {
       store(n, mix.shift + i, lanes);
     });
     for (int lerp = 0; lerp < mix.n_lerps; ++lerp) {
-      lerp_row<V>(normed, difference, mix, lerp, m);
+      const float* mu = mix.mu[lerp];
+      write_values<V>(mix.c, mix.out[lerp], m, lerped, [&](int i, auto lanes) {
+        return V::fma(load<V>(difference + i, lanes), load<V>(mu + i, lanes), load<V>(normed + i, lanes));
+      });
     }
   }
 }

@@ -120,15 +120,24 @@ struct Avx2 {
            : dtype == Dtype::kBf16 ? quad_sums<AddBf16>
                                    : quad_sums<AddInt8>;
   }
-  // Whole numbers to floats, less those of the zero point, scaled.
-  static Vector scaled(const std::int32_t* sums, std::int32_t zero, const std::int32_t* weights, float a,
-                       const float* w) {
-    const __m256i offset = _mm256_mullo_epi32(_mm256_set1_epi32(zero),
-                                              _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)));
-    const __m256i sum = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
-    const __m256 value = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, offset));
-    return {_mm256_mul_ps(value, _mm256_mul_ps(_mm256_set1_ps(a), _mm256_loadu_ps(w)))};
-  }
+  // What output channels have of their own in an int8 product.
+  class Channels {
+   public:
+    Channels(const std::int32_t* weights, const float* scale)
+        : weights_(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights))),
+          scale_(_mm256_loadu_ps(scale)) {}
+    // Whole numbers to floats, less those of the zero point, scaled.
+    Vector scaled(const std::int32_t* sums, std::int32_t zero, float a) const {
+      const __m256i offset = _mm256_mullo_epi32(_mm256_set1_epi32(zero), weights_);
+      const __m256i sum = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums));
+      const __m256 value = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, offset));
+      return {_mm256_mul_ps(value, _mm256_mul_ps(_mm256_set1_ps(a), scale_))};
+    }
+
+   private:
+    __m256i weights_;
+    __m256 scale_;
+  };
 };
 
 }  // namespace
