@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from gooseguard.chat.budget import Ledger, Prices, most_prompt_tokens
+from gooseguard.chat.pace import Pace
 from gooseguard.core.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Endpoint:
     """Longest wait before a retry; an endpoint that asks for more is given up on."""
     prices: Prices = field(default_factory=Prices)
     """What tokens cost, and the budget."""
+    requests_per_minute: float = 0.0
+    """Most requests that begin in a minute, retries included; 0 sets no bound."""
 
     def __post_init__(self) -> None:
         if not re.match(r"https?://[^/?#@]+(/[^?#]*)?$", self.url):
@@ -68,6 +71,10 @@ class Endpoint:
         for name in ("timeout_s", "longest_wait_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"endpoint {name} is {getattr(self, name)}, expected more than 0")
+        if not self.requests_per_minute >= 0:
+            raise ConfigError(
+                f"endpoint requests_per_minute is {self.requests_per_minute}, expected at least 0"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,8 @@ class Reply:
     """The answer."""
     finish: str
     """"stop", or why it ended otherwise, such as "length"."""
+    usage: tuple[int, int] | None = field(default=None, compare=False)
+    """Tokens of the prompt and of the answer, as the endpoint counts them, where it does."""
 
 
 class ChatClient:
@@ -104,6 +113,7 @@ class ChatClient:
                 "run: pip install 'gooseguard[remote]'"
             ) from None
         self.endpoint, self.ledger, self._sleep = endpoint, Ledger(endpoint.prices), sleep
+        self._pace = Pace(endpoint.requests_per_minute, sleep)
         # Redirects are not followed: the key would go to wherever they point.
         self._http = httpx2.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -158,7 +168,7 @@ class ChatClient:
             body = {"model": self.endpoint.model, "messages": list(messages), "max_tokens": longest}
             table = self._send({**body, **parameters})
             usage, was_answered = _usage(table), True
-            return _reply(table)
+            return _reply(table, usage)
         finally:
             self.ledger.settle(most, usage, was_answered=was_answered)
 
@@ -167,6 +177,7 @@ class ChatClient:
         address = f"{self.endpoint.url.rstrip('/')}/chat/completions"
         for attempt in range(self.endpoint.retries + 1):
             wait: float | None = None
+            self._pace.wait()
             try:
                 response = self._http.post(address, json=body)
             except self._failures as error:
@@ -238,7 +249,7 @@ def _usage(table: object) -> tuple[int, int] | None:
     return (counts[0], counts[1]) if all(type(count) is int and count >= 0 for count in counts) else None  # type: ignore[return-value]  # checked in this very line
 
 
-def _reply(table: object) -> Reply:
+def _reply(table: object, usage: tuple[int, int] | None) -> Reply:
     try:
         [choice] = table["choices"]  # type: ignore[index]  # what is no table raises, as it should
         text, finish = choice["message"]["content"], choice.get("finish_reason")
@@ -246,4 +257,4 @@ def _reply(table: object) -> Reply:
         text = finish = None
     if not isinstance(text, str):
         raise EngineError("endpoint answered without one text under choices[0].message.content")
-    return Reply(text, str(finish or "stop"))
+    return Reply(text, str(finish or "stop"), usage)

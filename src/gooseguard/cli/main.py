@@ -20,7 +20,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gooseguard.cli import ask, bench, distill, evaluate, export, info, keys, log, merge, score, serve, train
+from gooseguard.cli import (
+    ask,
+    bench,
+    data,
+    distill,
+    evaluate,
+    export,
+    info,
+    keys,
+    log,
+    merge,
+    score,
+    serve,
+    train,
+)
 from gooseguard.cli.output import EXIT_BROKEN_PIPE, silence_stdout
 from gooseguard.core.errors import GooseguardError
 
@@ -89,6 +103,7 @@ def create_app(
     app.callback(invoke_without_command=True)(_options)
     score.register(app, load)
     ask.register(app)
+    data.register(app)
     train.register(app)
     distill.register(app)
     merge.register(app)

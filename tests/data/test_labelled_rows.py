@@ -1,0 +1,40 @@
+"""Rows of a dataset as questions need them."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from gooseguard.core.errors import ArtefactError
+from gooseguard.data.labelled_rows import count_rows, read_labelled
+from gooseguard.data.questions import Medium
+
+_path = Path(__file__).parents[1] / "contracts" / "labelled_dataset.py"
+_spec = importlib.util.spec_from_file_location("labelled_dataset", _path)
+made = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(made)
+
+
+def test_texts_labels_marked_words_and_media(tmp_path):
+    rows = [
+        made.row(1, "you <slur>", {"insult": 1.0}, ("insult", "<slur>")),
+        made.row(2, "a caption", {"hate": 0.5}, ("hate", "caption"), image="media/1.png"),
+        made.row(3, "", {}, image="media/2.png"),
+    ]
+    folder = made.write(tmp_path / "set", {"train": rows})
+    first, second, third = read_labelled(folder, "train")
+    assert (first.id, first.text, dict(first.labels)) == ("a/1", "you <slur>", {"insult": 1.0})
+    assert first.quotes == {"insult": ("<slur>",)}
+    assert (second.quotes, second.media) == ({"hate": ("caption",)}, (Medium("image", "media/1.png"),))
+    assert (third.text, third.content) == ("", "<image>")
+    assert [row.id for row in read_labelled(folder, "train", 2)] == ["a/1", "a/2"]
+    assert (count_rows(folder, "train"), count_rows(folder, "train", 2), count_rows(folder, "val")) == (
+        3,
+        2,
+        0,
+    )
+
+
+def test_what_is_no_dataset_is_refused(tmp_path):
+    with pytest.raises(ArtefactError, match=r"no manifest\.json"):
+        list(read_labelled(tmp_path, "train"))
