@@ -18,6 +18,7 @@ from gooseguard.serving.calls import Service, endpoint, json_response, problem_r
 from gooseguard.serving.deployment import make_deployment
 from gooseguard.serving.discovery import VERSION, discover
 from gooseguard.serving.hooks import Hooks
+from gooseguard.serving.images import check_remote
 from gooseguard.serving.openai import (
     ModelInfo,
     ModelList,
@@ -124,8 +125,10 @@ def create_app(
 
     Raises:
         PolicyError: a policy does not fit the scorer.
+        ConfigError: images are to be fetched, and what fetches them is not installed.
     """
     hooks = hooks or Hooks()
+    check_remote(config.images)
     deployment = make_deployment(config, scorer)
 
     @asynccontextmanager

@@ -48,6 +48,29 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagesConfig:
+    """Images of requests, where the model reads them: the table `[images]`."""
+
+    size_bytes: int = 8 << 20
+    """Bytes of one image; `limits.body_bytes` must leave room for it, a third larger as base64."""
+    count: int = 16
+    """Images of a request at most."""
+    remote: bool = False
+    """Whether images at http(s) URLs are fetched: public addresses only, on the schemes' own ports."""
+    timeout_s: float = 5.0
+    """Seconds that an image may take to arrive, redirects included."""
+    redirects: int = 3
+    """Redirects that are followed; each is checked like the first URL."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("size_bytes", 1), ("count", 1), ("redirects", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"images: {name} is {getattr(self, name)}, expected at least {least}")
+        if not self.timeout_s > 0:
+            raise ConfigError(f"images: timeout_s is {self.timeout_s}, expected more than 0")
+
+
+@dataclass(frozen=True, slots=True)
 class SessionsConfig:
     """Streaming sessions."""
 
@@ -188,6 +211,8 @@ class ServeConfig:
     """How contents are gathered for the engine."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     """What one request may hold."""
+    images: ImagesConfig = field(default_factory=ImagesConfig)
+    """Images of requests."""
     sessions: SessionsConfig = field(default_factory=SessionsConfig)
     """Streaming sessions."""
     database: str = ""

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from gooseguard.core.content import Content, Modality, Part
+from gooseguard.core.errors import ContentError
 from gooseguard.core.scorer import ScoreError
 from gooseguard.core.verdict import Action
 from gooseguard.serving.bodies import convert
 from gooseguard.serving.calls import bearer, json_response
+from gooseguard.serving.images import ImageReader
 from gooseguard.serving.judge import Item, judge
 from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.wire import apply_rule, is_flagged
@@ -208,7 +210,7 @@ class OpenAiApi:
 async def moderate(call: Call) -> Response:
     """Answer `POST /v1/moderations`."""
     request = convert(await call.read(), ModerationRequest)
-    contents, errors = _contents(request.input, call.deployment, call.service.config.limits.item_bytes)
+    contents, errors = await _contents(request.input, call)
     outcomes, _ = await judge(call, [Item(content) for content in contents], call.deployment.policy)
     is_legacy = request.model.startswith(LEGACY_PREFIX)
     is_combined = not isinstance(request.input, str) and not isinstance(request.input[0], str)
@@ -260,8 +262,8 @@ def _names(deployment: Deployment) -> list[str]:
     return [*MODELS, deployment.scorer.name]
 
 
-def _contents(
-    given: str | Sequence[str | TextInput | ImageInput], deployment: Deployment, most_bytes: int
+async def _contents(
+    given: str | Sequence[str | TextInput | ImageInput], call: Call
 ) -> tuple[list[Content], list[ItemError]]:
     """Give what is judged, and the errors of parts that cannot be."""
     errors: list[ItemError] = []
@@ -276,35 +278,48 @@ def _contents(
             Kind.INVALID, "input mixes texts and typed parts; expected one kind only", param="input"
         )
     else:
-        content, errors = _combined(given, deployment)
+        content, errors = await _combined(given, call)
         contents = [content]
+    most_bytes = call.service.config.limits.item_bytes
     for content in contents:
-        if sum(len(part.data) for part in content.parts) > most_bytes:
+        texts = (part for part in content.parts if part.modality is Modality.TEXT)
+        if sum(len(part.data) for part in texts) > most_bytes:
             raise Problem(
                 Kind.TOO_LARGE, f"a text is longer than {most_bytes} bytes; send it in pieces", param="input"
             )
     return contents, errors
 
 
-def _combined(
-    given: Sequence[str | TextInput | ImageInput], deployment: Deployment
+async def _combined(
+    given: Sequence[str | TextInput | ImageInput], call: Call
 ) -> tuple[Content, list[ItemError]]:
-    """Give the parts as one content. Images are left out and named, unless there is nothing else."""
-    texts: list[Part] = []
-    images: list[Part] = []
+    """Give the parts as one content. Images that cannot be judged are left out and named."""
+    scorer, config = call.deployment.scorer, call.service.config.images
+    n_image = sum(isinstance(part, ImageInput) for part in given)
+    if n_image > config.count:
+        raise Problem(
+            Kind.INVALID, f"input has {n_image} images, expected at most {config.count}", param="input"
+        )
+    reader = ImageReader(config)
+    parts: list[Part] = []
     errors: list[ItemError] = []
     for place, part in enumerate(given):
         if isinstance(part, TextInput):
-            texts.append(Part.from_text(part.text))
+            parts.append(Part.from_text(part.text))
         elif isinstance(part, ImageInput):
-            # Nothing is fetched: no model reads it.
-            images.append(Part(Modality.IMAGE, b"", "application/octet-stream"))
-            message = (
-                f"input[{place}] is an image; {deployment.scorer.name} reads text only, "
-                "so this part was not judged"
-            )
-            errors.append(ItemError("ContentError", message, f"input[{place}]"))
-    return Content(tuple(texts or images[:1])), errors
+            where = f"input[{place}]"
+            if Modality.IMAGE not in scorer.modalities:
+                # Nothing is fetched: no model reads it.
+                message = f"{where} is an image; {scorer.name} reads text only, so this part was not judged"
+                errors.append(ItemError("ContentError", message, where))
+                continue
+            try:
+                parts.append(await reader.read(part.image_url.url))
+            except ContentError as error:
+                errors.append(ItemError("ContentError", f"{where}: {error}", where))
+    # An image without bytes, so that nothing is judged where nothing could be read.
+    nothing = Part(Modality.IMAGE, b"", "application/octet-stream")
+    return Content(tuple(parts or [nothing])), errors
 
 
 def _result(
