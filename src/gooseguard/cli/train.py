@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.display import Display, open_display
 from gooseguard.cli.output import write_made
-from gooseguard.cli.tune import run_fine_tune
+from gooseguard.cli.tune import run_fine_tune, run_visual
 from gooseguard.core.config import read_recipe
 from gooseguard.core.errors import ConfigError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gooseguard.data.shards import DatasetColumns
     from gooseguard.training.fine_tune import FineTuneConfig
     from gooseguard.training.run import TrainConfig
+    from gooseguard.training.visual_config import VisualTuneConfig
 
 HELP = "Train a model, or fine-tune one, from a recipe; the same command resumes a run that was stopped."
 
@@ -52,27 +53,35 @@ def register(app: typer.Typer) -> None:
             write_made(made, is_json=json)
 
 
-def _run(config: TrainConfig | FineTuneConfig, folder: Path) -> dict[str, Path]:
-    """Do what a recipe of either kind asks for; give what was written."""
+def _run(config: TrainConfig | FineTuneConfig | VisualTuneConfig, folder: Path) -> dict[str, Path]:
+    """Do what a recipe of any kind asks for; give what was written."""
     from gooseguard.training.run import TrainConfig  # noqa: PLC0415  (needs torch: the extra "train")
+    from gooseguard.training.visual_config import VisualTuneConfig  # noqa: PLC0415
 
     if isinstance(config, TrainConfig):
         return run_recipe(config, folder)
+    if isinstance(config, VisualTuneConfig):
+        return run_visual(config, folder, open_display())
     return run_fine_tune(config, folder, open_display())
 
 
-def _read_recipe(recipe: Path, overrides: list[str]) -> TrainConfig | FineTuneConfig:
+def _read_recipe(recipe: Path, overrides: list[str]) -> TrainConfig | FineTuneConfig | VisualTuneConfig:
     """Read a recipe; its `held_out` file is looked for beside it."""
     try:
         from gooseguard.training.fine_tune import FineTuneConfig  # noqa: PLC0415  (as above)
         from gooseguard.training.run import TrainConfig  # noqa: PLC0415
+        from gooseguard.training.visual_config import VisualTuneConfig  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"training needs {error.name}, which is not installed; run: pip install 'gooseguard[train]'"
         ) from None
-    kinds: dict[str, type[TrainConfig | FineTuneConfig]] = {"train": TrainConfig, "fine-tune": FineTuneConfig}
+    kinds: dict[str, type[TrainConfig | FineTuneConfig | VisualTuneConfig]] = {
+        "train": TrainConfig,
+        "fine-tune": FineTuneConfig,
+        "visual": VisualTuneConfig,
+    }
     config = read_recipe(kinds, "train", recipe, overrides)
-    if isinstance(config, FineTuneConfig):
+    if not isinstance(config, TrainConfig):
         return config
     held_out = config.data.held_out
     if held_out and not Path(held_out).is_absolute() and not Path(held_out).is_file():

@@ -1,15 +1,19 @@
-"""A recipe of kind `fine-tune`, for the verb `train`: what it needs, run in one process or several."""
+"""Recipes of kind `fine-tune` and `visual`, for the verb `train`: run in one process or several."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gooseguard.core.errors import ConfigError
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from gooseguard.cli.display import Display
     from gooseguard.training.fine_tune import FineTuneConfig
+    from gooseguard.training.visual_config import VisualTuneConfig
 
 
 def run_fine_tune(
@@ -20,8 +24,38 @@ def run_fine_tune(
     Raises:
         GooseguardError: as `training.fine_tune.fine_tune`, or the vocabulary cannot be read.
     """
-    from gooseguard.codec.world import WorldTokenizer  # noqa: PLC0415  (--help needs no NumPy)
     from gooseguard.training.fine_tune import fine_tune  # noqa: PLC0415  (needs torch)
+
+    return _run(fine_tune, config, folder, display, "adapter")
+
+
+def run_visual(
+    config: VisualTuneConfig, folder: Path, display: AbstractContextManager[Display]
+) -> dict[str, Path]:
+    """Train a model that sees; as `run_fine_tune`.
+
+    Raises:
+        GooseguardError: as `training.visual.train_visual`, or the extra `vision` is missing.
+    """
+    try:
+        from gooseguard.training.visual import train_visual  # noqa: PLC0415  (needs the extra "vision")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"models that read images need {error.name}, which is not installed; run: "
+            "pip install 'gooseguard[vision]'"
+        ) from None
+    return _run(train_visual, config, folder, display, "model")
+
+
+def _run(
+    stage: Callable[..., Path],
+    config: FineTuneConfig | VisualTuneConfig,
+    folder: Path,
+    display: AbstractContextManager[Display],
+    made: str,
+) -> dict[str, Path]:
+    """Run a stage with what all of them take; give what the main process wrote, under the name `made`."""
+    from gooseguard.codec.world import WorldTokenizer  # noqa: PLC0415  (--help needs no NumPy)
     from gooseguard.training.processes import join, leave  # noqa: PLC0415
 
     tokenizer = (
@@ -30,11 +64,10 @@ def run_fine_tune(
     processes = join()
     try:
         if not processes.is_main:
-            fine_tune(config, folder, tokenizer, lambda _: None, lambda _: None, processes)
+            stage(config, folder, tokenizer, lambda _: None, lambda _: None, processes)
             return {}
         folder.mkdir(parents=True, exist_ok=True)
         with display as shown:
-            adapter = fine_tune(config, folder, tokenizer, shown.step, shown.say, processes)
+            return {made: stage(config, folder, tokenizer, shown.step, shown.say, processes)}
     finally:
         leave(processes)
-    return {"adapter": adapter}

@@ -106,8 +106,7 @@ class AnswerLoss(nn.Module):
         Returns:
             A scalar, float32.
         """
-        state = None if self.states is None else self.states(len(tokens))
-        hidden, _ = self.model(tokens, lengths, state)
+        hidden = self.hidden(tokens, lengths)
         rows, places = torch.nonzero(is_answer[:, 1:], as_tuple=True)
         total: Tensor = hidden.new_zeros(())
         before, wanted = hidden[rows, places], tokens[rows, places + 1]
@@ -118,6 +117,12 @@ class AnswerLoss(nn.Module):
             else:
                 total = total + self._loss(before[span], wanted[span])
         return total
+
+    def hidden(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Run conversations: int64, (B, T), to hidden states, float32, (B, T, C)."""
+        state = None if self.states is None else self.states(len(tokens))
+        hidden: Tensor = self.model(tokens, lengths, state)[0]
+        return hidden
 
     def _loss(self, hidden: Tensor, wanted: Tensor) -> Tensor:
         return functional.cross_entropy(self.model.logits(hidden), wanted, reduction="sum")
