@@ -8,6 +8,9 @@ set(GOOSEGUARD_SOURCES
     src/fold.cc
     src/kernels/dispatch.cc
     src/kernels/scalar.cc
+    src/model/backbone.cc
+    src/model/pass.cc
+    src/model/rwkv6.cc
     src/model/rwkv7.cc
     src/model/weights.cc
     src/normalizer.cc

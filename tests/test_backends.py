@@ -9,6 +9,8 @@ import pytest
 
 import gooseguard
 from gooseguard import backends
+from gooseguard.codec import extension
+from gooseguard.codec.normalize import normalize
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.engine.export import export
 from gooseguard.engine.file import write_engine_file
@@ -109,6 +111,33 @@ def test_a_checkpoint_folder_scores_as_its_engine_file(tmp_path):
     assert one.name == other.name
     text = [gooseguard.Content.from_text("you moron")]
     assert one.score(text) == other.score(text)
+
+
+@pytest.mark.parametrize("backend", backends.BACKENDS)
+@pytest.mark.parametrize("version", ["x052", "x060"])
+def test_earlier_versions_score_as_torch_does(version, backend, tmp_path):
+    torch = pytest.importorskip("torch")
+    if backend == "native" and extension.problem() is not None:
+        pytest.skip(f"native extension {extension.problem()}")
+    model = tiny.make_model(version=version)
+    folder = tiny.write(tmp_path / "run", model)
+    text = "You moron, the moron of the day. " * 20
+    ids = torch.tensor([model.tokenizer.encode(normalize(text).text)])
+    assert ids.shape[1] > 256
+    with torch.inference_mode():
+        logits = tiny.make_torch(model)(ids, torch.tensor([ids.shape[1]]))[0]
+    odds = torch.tensor(model.calibration.scale) * logits + torch.tensor(model.calibration.bias)
+    expected = dict(zip(tiny.CATEGORIES, torch.sigmoid(odds).tolist(), strict=True))
+    for dtype, tolerance in {"f32": 1e-4, "bf16": 0.05, "int8": 0.2}.items():
+        export(folder, tmp_path / f"{dtype}.safetensors", dtype)
+        scorer = backends.load(tmp_path / f"{dtype}.safetensors", threads=2, backend=backend)
+        assert scorer.backend.startswith(backend)
+        (scores,) = scorer.score([gooseguard.Content.from_text(text)])
+        assert scores.values == pytest.approx(expected, abs=tolerance)
+        state = scorer.open()
+        for begin in range(0, len(text), 37):
+            scorer.append(state, text[begin : begin + 37])
+        assert scorer.finish(state).values == pytest.approx(scores.values, abs=1e-6)
 
 
 def test_options_that_do_not_fit_the_model(path, tmp_path):

@@ -19,7 +19,7 @@
 
 #include "gooseguard/engine.h"
 #include "kernels/kernels.h"
-#include "model/rwkv7.h"
+#include "model/backbone.h"
 
 namespace {
 

@@ -49,16 +49,39 @@ int size_of(const nb::dict& config, const char* name) {
   return nb::cast<int>(config[name]);
 }
 
+Version to_version(const std::string& name) {
+  const std::pair<const char*, Version> versions[] = {
+      {"x052", Version::kX052}, {"x060", Version::kX060}, {"x070", Version::kX070}};
+  for (const auto& [known, version] : versions) {
+    if (name == known) {
+      return version;
+    }
+  }
+  throw EngineError("config: version is '" + name + "', expected x052, x060 or x070");
+}
+
 Config to_config(const nb::dict& config) {
-  return {.n_layer = size_of(config, "n_layer"),
-          .n_embd = size_of(config, "n_embd"),
-          .vocab_size = size_of(config, "vocab_size"),
-          .head_size = size_of(config, "head_size"),
-          .n_ffn = size_of(config, "n_ffn"),
-          .rank_w = size_of(config, "rank_w"),
-          .rank_a = size_of(config, "rank_a"),
-          .rank_v = size_of(config, "rank_v"),
-          .rank_g = size_of(config, "rank_g")};
+  if (!config.contains("version")) {
+    throw EngineError("config: version is missing");
+  }
+  Config found{.n_layer = size_of(config, "n_layer"),
+               .n_embd = size_of(config, "n_embd"),
+               .vocab_size = size_of(config, "vocab_size"),
+               .head_size = size_of(config, "head_size"),
+               .n_ffn = size_of(config, "n_ffn"),
+               .version = to_version(nb::cast<std::string>(config["version"]))};
+  if (found.version != Version::kX052) {
+    found.rank_w = size_of(config, "rank_w");
+  }
+  if (found.version == Version::kX060) {
+    found.rank_mix = size_of(config, "rank_mix");
+  }
+  if (found.version == Version::kX070) {
+    found.rank_a = size_of(config, "rank_a");
+    found.rank_v = size_of(config, "rank_v");
+    found.rank_g = size_of(config, "rank_g");
+  }
+  return found;
 }
 
 void make(Held* place, const nb::dict& config, const nb::dict& tensors, const std::string& isa) {

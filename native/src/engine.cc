@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "kernels/kernels.h"
-#include "model/rwkv7.h"
+#include "model/backbone.h"
 
 #if defined(__SSE__)
 #include <xmmintrin.h>

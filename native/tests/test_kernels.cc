@@ -149,7 +149,8 @@ void test_product(const Kernels& kernels, Dtype dtype, int n, int k) {
     OwnRows rows(dtype, m, k);
     definition.convert(x.data(), k, m, k, rows.rows);
     for (const Activation activation : {Activation::kNone, Activation::kTanh, Activation::kSigmoid,
-                                        Activation::kDecay, Activation::kSquaredRelu}) {
+                                        Activation::kDecay, Activation::kSquaredRelu, Activation::kSilu,
+                                        Activation::kExpDecay}) {
       for (const Store store : {Store::kF32, Store::kAddF32, Store::kBf16}) {
         const float* maybe_bias = activation == Activation::kTanh ? nullptr : bias.data();
         const std::ptrdiff_t room = std::ptrdiff_t{m} * (n + 3);
@@ -202,46 +203,114 @@ void test_rows_do_not_meet(const Kernels& kernels, Dtype dtype, int n, int k) {
   }
 }
 
+// That rows of (m, c) values are those of `expected`, but for a step of their dtype.
+void check_rows(const OwnRows& found, const OwnRows& expected, int m, int c) {
+  const Dtype dtype = expected.rows.dtype;
+  found.check();
+  for (int i = 0; i < m; ++i) {
+    const auto* a = static_cast<const std::uint8_t*>(found.rows.data) + i * row_bytes(dtype, c);
+    const auto* b = static_cast<const std::uint8_t*>(expected.rows.data) + i * row_bytes(dtype, c);
+    for (int j = 0; j < c; ++j) {
+      if (dtype == Dtype::kF32) {
+        check_close(reinterpret_cast<const float*>(a) + j, reinterpret_cast<const float*>(b) + j, 1, 1e-5F);
+      } else if (dtype == Dtype::kBf16) {
+        const float u = from_bf16(reinterpret_cast<const std::uint16_t*>(a)[j]);
+        const float v = from_bf16(reinterpret_cast<const std::uint16_t*>(b)[j]);
+        CHECK(std::abs(u - v) <= 0.009F * std::max(1.0F, std::abs(v)));
+      } else {
+        const float u = found.rows.scale[i] * static_cast<float>(a[j] - found.rows.zero[i]);
+        const float v = expected.rows.scale[i] * static_cast<float>(b[j] - expected.rows.zero[i]);
+        CHECK(std::abs(u - v) <= 1.01F * expected.rows.scale[i]);
+      }
+    }
+  }
+}
+
 void test_norm_and_mix(const Kernels& kernels, int m, int c) {
   const Kernels& definition = *find("scalar");
-  const auto x = random_floats(std::ptrdiff_t{m} * c, -4.0F, 6.0F), weight = random_floats(c),
-             bias = random_floats(c), shift = random_floats(c), mu = random_floats(c, 0.0F, 1.0F);
+  const std::ptrdiff_t all = std::ptrdiff_t{m} * c;
+  const auto x = random_floats(all, -4.0F, 6.0F), weight = random_floats(c), bias = random_floats(c),
+             shift = random_floats(c), mu = random_floats(c, 0.0F, 1.0F), own_mu = random_floats(all);
   const Norm norm{weight.data(), bias.data(), 1e-5F};
-  Guarded<float> found(std::ptrdiff_t{m} * c), expected(std::ptrdiff_t{m} * c);
+  Guarded<float> found(all), expected(all);
   kernels.layer_norm(x.data(), m, c, norm, found.data());
   definition.layer_norm(x.data(), m, c, norm, expected.data());
   found.check();
-  check_close(found.data(), expected.data(), std::ptrdiff_t{m} * c, 1e-5F);
+  check_close(found.data(), expected.data(), all, 1e-5F);
   for (const Dtype dtype : kDtypes) {
-    OwnRows mixed(dtype, m, c), mixed_expected(dtype, m, c);
-    Guarded<float> last(c), last_expected(c), scratch(3 * c);
-    std::copy(shift.begin(), shift.end(), last.data());
-    std::copy(shift.begin(), shift.end(), last_expected.data());
-    kernels.mix({x.data(), m, c, norm, last.data(), 1, {mu.data()}, {mixed.rows}, scratch.data()});
-    definition.mix(
-        {x.data(), m, c, norm, last_expected.data(), 1, {mu.data()}, {mixed_expected.rows}, scratch.data()});
-    mixed.check();
-    last.check();
-    scratch.check();
-    check_close(last.data(), last_expected.data(), c, 1e-5F);
-    for (int i = 0; i < m; ++i) {
-      const auto* a = mixed.data.data() + i * row_bytes(dtype, c);
-      const auto* b = mixed_expected.data.data() + i * row_bytes(dtype, c);
-      for (int j = 0; j < c; ++j) {
-        if (dtype == Dtype::kF32) {
-          check_close(reinterpret_cast<const float*>(a) + j, reinterpret_cast<const float*>(b) + j, 1, 1e-5F);
-        } else if (dtype == Dtype::kBf16) {
-          const float u = from_bf16(reinterpret_cast<const std::uint16_t*>(a)[j]);
-          const float v = from_bf16(reinterpret_cast<const std::uint16_t*>(b)[j]);
-          CHECK(std::abs(u - v) <= 0.009F * std::max(1.0F, std::abs(v)));
-        } else {
-          const float u = mixed.scale.data()[i] * static_cast<float>(a[j] - mixed.zero.data()[i]);
-          const float v =
-              mixed_expected.scale.data()[i] * static_cast<float>(b[j] - mixed_expected.zero.data()[i]);
-          CHECK(std::abs(u - v) <= 1.01F * mixed_expected.scale.data()[i]);
-        }
+    const auto mixed = [&](const Kernels& by, OwnRows& rows, OwnRows& own_rows, Guarded<float>& last,
+                           float* normed, float* difference) {
+      Guarded<float> scratch(3 * c);
+      std::copy(shift.begin(), shift.end(), last.data());
+      by.mix({x.data(), m, c, norm, last.data(), 1, {mu.data()}, {rows.rows}, scratch.data(), normed,
+              difference});
+      if (normed != nullptr) {
+        by.lerp({m, c, normed, difference, own_mu.data(), own_rows.rows, scratch.data()});
       }
+      scratch.check();
+      last.check();
+    };
+    OwnRows rows(dtype, m, c), rows_kept(dtype, m, c), rows_expected(dtype, m, c), own(dtype, m, c),
+        own_expected(dtype, m, c);
+    Guarded<float> last(c), last_kept(c), last_expected(c), normed(all), normed_expected(all),
+        difference(all), difference_expected(all);
+    mixed(kernels, rows, own, last, nullptr, nullptr);
+    mixed(kernels, rows_kept, own, last_kept, normed.data(), difference.data());
+    mixed(definition, rows_expected, own_expected, last_expected, normed_expected.data(),
+          difference_expected.data());
+    // Keeping what is lerped changes no bit of the rest.
+    CHECK(rows.data == rows_kept.data && last == last_kept);
+    normed.check();
+    difference.check();
+    check_close(last.data(), last_expected.data(), c, 1e-5F);
+    check_close(normed.data(), normed_expected.data(), all, 1e-5F);
+    check_close(difference.data(), difference_expected.data(), all, 1e-5F);
+    check_rows(rows, rows_expected, m, c);
+    check_rows(own, own_expected, m, c);
+  }
+}
+
+void test_add_gated(const Kernels& kernels, std::ptrdiff_t n) {
+  const auto gate = random_floats(n), value = random_floats(n), x = random_floats(n);
+  Guarded<float> found(n), expected(n);
+  std::copy(x.begin(), x.end(), found.data());
+  std::copy(x.begin(), x.end(), expected.data());
+  kernels.add_gated(gate.data(), value.data(), n, found.data());
+  find("scalar")->add_gated(gate.data(), value.data(), n, expected.data());
+  found.check();
+  check_close(found.data(), expected.data(), n, 1e-6F);
+}
+
+// WKV-6 with decays of every token and with fixed ones, and what is read of it.
+void test_earlier_recurrence(const Kernels& kernels, int m, int head) {
+  const int n_heads = 3, c = head * n_heads;
+  const std::ptrdiff_t all = std::ptrdiff_t{m} * c;
+  const auto r = random_floats(all), k = random_floats(all), v = random_floats(all), g = random_floats(all),
+             w = random_floats(all + c, 0.0F, 1.0F), u = random_floats(c), weight = random_floats(c),
+             bias = random_floats(c), S = random_floats(std::ptrdiff_t{n_heads} * head * head);
+  const auto read = [&](const Kernels& by, std::ptrdiff_t w_stride) {
+    std::vector<float> state(S);
+    Guarded<float> y(all), bonus(m), scratch(c);
+    OwnRows out(Dtype::kF32, m, c);
+    for (int h = 0; h < n_heads; ++h) {
+      const int place = h * head;
+      by.wkv6({m, head, c, w_stride, r.data() + place, w.data() + place, k.data() + place, v.data() + place,
+               u.data() + place, y.data() + place, state.data() + place * head, bonus.data()});
     }
+    by.read_out({m, c, head, y.data(), nullptr, g.data(), nullptr, {weight.data(), bias.data(), 64e-5F},
+                 out.rows, scratch.data()});
+    y.check();
+    bonus.check();
+    scratch.check();
+    out.check();
+    state.insert(state.end(), y.data(), y.data() + all);
+    const auto* rows = reinterpret_cast<float*>(out.data.data());
+    state.insert(state.end(), rows, rows + all);
+    return state;
+  };
+  for (const std::ptrdiff_t w_stride : {c, 0}) {
+    const auto found = read(kernels, w_stride), expected = read(*find("scalar"), w_stride);
+    check_close(found.data(), expected.data(), static_cast<std::ptrdiff_t>(found.size()), 5e-4F);
   }
 }
 
@@ -317,8 +386,16 @@ void test_activations(const Kernels& kernels) {
   check(Activation::kTanh, 3.5e-7, [](double value) { return std::tanh(value); });
   check(Activation::kDecay, 2e-7,
         [&](double value) { return std::exp(double{kDecayScale} * sigmoid(value)); });
+  check(Activation::kExpDecay, 2e-7, [](double value) { return std::exp(-std::exp(value)); });
+  std::vector<float> silu(x);
+  kernels.activate(Activation::kSilu, silu.data(), static_cast<std::ptrdiff_t>(silu.size()));
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const auto value = static_cast<double>(x[i]);
+    CHECK(std::abs(silu[i] - value * sigmoid(value)) <= 2e-7 * std::max(1.0, value));
+  }
   for (const Activation activation : {Activation::kNone, Activation::kTanh, Activation::kSigmoid,
-                                      Activation::kDecay, Activation::kSquaredRelu}) {
+                                      Activation::kDecay, Activation::kSquaredRelu, Activation::kSilu,
+                                      Activation::kExpDecay}) {
     for (const std::ptrdiff_t n : {0, 1, 3, 8, 17}) {
       std::vector<float> values(size(n) + 1, kNan);
       kernels.activate(activation, values.data(), n);
@@ -342,7 +419,11 @@ void test(const Kernels& kernels) {
     }
     for (const int head : {1, 8, 13, 24, 32, 64, 128}) {
       test_recurrence(kernels, m, head);
+      test_earlier_recurrence(kernels, m, head);
     }
+  }
+  for (const std::ptrdiff_t n : {0, 1, 5, 16, 17, 67}) {
+    test_add_gated(kernels, n);
   }
   test_activations(kernels);
 }

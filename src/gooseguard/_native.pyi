@@ -132,7 +132,10 @@ class Backbone:
     """The engine's backbone; see native/include/gooseguard/engine.h."""
 
     def __init__(
-        self, config: dict[str, int], tensors: dict[str, tuple[str, npt.NDArray[np.uint8]]], isa: str = ""
+        self,
+        config: dict[str, int | str],
+        tensors: dict[str, tuple[str, npt.NDArray[np.uint8]]],
+        isa: str = "",
     ) -> None: ...
     def run(
         self,

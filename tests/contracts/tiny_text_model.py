@@ -36,10 +36,17 @@ def make_tokenizer() -> Tokenizer:
     return Tokenizer(merges)
 
 
-def make_model(seed: int = 1, name: str = NAME) -> TextModel:
+RANKS = {
+    "x052": {},
+    "x060": {"rank_w": 8, "rank_mix": 8},
+    "x070": {"rank_w": 8, "rank_a": 8, "rank_v": 8, "rank_g": 8},
+}
+
+
+def make_model(seed: int = 1, name: str = NAME, version: str = "x070") -> TextModel:
     rng = np.random.default_rng(seed)
     backbone = RwkvConfig(
-        n_layer=2, n_embd=64, vocab_size=300, head_size=32, n_ffn=96, rank_w=8, rank_a=8, rank_v=8, rank_g=8
+        n_layer=2, n_embd=64, vocab_size=300, head_size=32, n_ffn=96, version=version, **RANKS[version]
     )
     tensors = {
         f"backbone.{tensor}": values

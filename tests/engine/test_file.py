@@ -9,7 +9,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from gooseguard.codec.text_model import model_digest
 from gooseguard.core.errors import ArtefactError, ConfigError
+from gooseguard.core.manifest import canonical_json
 from gooseguard.engine.file import read_engine_file, write_engine_file
 from gooseguard.engine.stored import from_bf16, to_bf16
 
@@ -17,6 +19,8 @@ _path = Path(__file__).parents[1] / "contracts" / "tiny_text_model.py"
 _spec = importlib.util.spec_from_file_location("tiny_text_model", _path)
 tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny)
+
+VERSIONS = tuple(tiny.RANKS)
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +83,10 @@ def test_bf16_rounds_matrices_and_keeps_vectors(model, tmp_path):
     assert f32.stat().st_size - path.stat().st_size > 0.45 * weights
 
 
-def test_torch_reads_the_same_numbers(model, tmp_path):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_torch_reads_the_same_numbers(version, tmp_path):
     """What lies in tiles is taken apart as docs/formats.md says."""
+    model = tiny.make_model(version=version)
     torch = pytest.importorskip("torch")
     load = importlib.import_module("safetensors.torch").load_file
     path = tmp_path / "tiny.safetensors"
@@ -88,12 +94,12 @@ def test_torch_reads_the_same_numbers(model, tmp_path):
     for name, stored in load(path).items():
         tensor = model.tensors[name]
         expected = torch.from_numpy(tensor).to(stored.dtype)
-        if stored.dim() == 4:
-            n_k = expected.T if name[-1] in "12" else expected
-            n, k = n_k.shape
-            matrix = stored.permute(0, 2, 1, 3).flatten(2).flatten(0, 1)
-            assert torch.equal(matrix[:n, :k], n_k)
-            assert matrix[n:].count_nonzero() == matrix[:, k:].count_nonzero() == 0
+        if stored.dim() > 3:
+            matrices = expected.transpose(-1, -2) if name[-1] in "12" else expected
+            n, k = matrices.shape[-2:]
+            padded = stored.transpose(-3, -2).flatten(-2).flatten(-3, -2)
+            assert torch.equal(padded[..., :n, :k], matrices)
+            assert padded[..., n:, :].count_nonzero() == padded[..., k:].count_nonzero() == 0
         else:
             assert torch.equal(stored, expected)
         np.testing.assert_array_equal(
@@ -101,15 +107,19 @@ def test_torch_reads_the_same_numbers(model, tmp_path):
         )
 
 
-def test_int8_is_within_half_a_step_of_each_channel(model, tmp_path):
-    path = tmp_path / "tiny.safetensors"
+LARGE = tuple(f"{name}.weight" for name in ("receptance", "key", "value", "output", "gate"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_int8_is_within_half_a_step_of_each_channel(version, tmp_path):
+    model, path = tiny.make_model(version=version), tmp_path / "tiny.safetensors"
     file = write_engine_file(path, model, "int8", model.digest())
     assert file.dtype == "int8"
     assert file.digest not in (file.parent, "")
     bf16 = write_engine_file(tmp_path / "bf16.safetensors", model, "bf16", model.digest())
     for name, tensor in model.tensors.items():
         found = file.model.tensors[name]
-        if name.endswith(("receptance.weight", "key.weight", "value.weight", "output.weight")):
+        if name.endswith(LARGE):
             step = np.abs(tensor).max(axis=1, keepdims=True) / 127
             assert (np.abs(found - tensor) <= step * 0.5001).all()
             assert file.stored[name].data.dtype == np.int8
@@ -130,9 +140,43 @@ def test_a_file_of_version_1_is_the_same_model(model, path, tmp_path):
         np.testing.assert_array_equal(read.stored[name].data, tensor.data)
 
 
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_is_read_back_and_verified(version, dtype, tmp_path):
+    model, path = tiny.make_model(version=version), tmp_path / "tiny.safetensors"
+    written = write_engine_file(path, model, dtype, model.digest())
+    read = read_engine_file(path, verify=True)
+    assert read.model.config == model.config
+    assert read.model.config.backbone.version == version
+    assert read.digest == written.digest
+    assert (read.digest == model.digest()) == (dtype == "f32")
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data[:-200])
+    assert "was it cut short? copy it again, or export it again" in refusal(path)
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    assert "copy it again, or export it again" in refusal(path, verify=True)
+
+
+def test_a_file_does_not_pass_for_another_version(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    model = tiny.make_model(version="x060")
+    write_engine_file(path, model, "f32", model.digest())
+
+    def change(metadata, _):
+        eagle = tiny.make_model(version="x052").config
+        metadata["config"] = canonical_json(eagle.to_json())
+        metadata["digest"] = model_digest(metadata["weights_sha256"], eagle, model.calibration)
+
+    rewrite(path, change)
+    message = refusal(path)
+    assert "att.time_mix_k is missing" in message
+    assert "att.time_maa_w2 is unexpected" in message
+
+
 def test_tiles_begin_at_lines_of_the_cache(path):
     for name, tensor in read_engine_file(path).stored.items():
-        assert tensor.data.ctypes.data % (64 if tensor.data.ndim == 4 else 4) == 0, name
+        assert tensor.data.ctypes.data % (64 if tensor.data.ndim > 3 else 4) == 0, name
 
 
 def test_reading_copies_no_matrix(model, path):

@@ -26,8 +26,36 @@ SHAPES = {
     "blocks.0.ffn.key.weight": (7, 4),
     "blocks.0.att.output.weight": (4, 4),
     "categories.weight": (3, 12),
+    "blocks.0.att.gate.weight": (4, 4),
+    "blocks.0.att.time_faaaa": (2, 2),
+    "blocks.0.att.time_decay": (2, 2),
+    "blocks.1.att.time_decay": (1, 1, 4),
+    "blocks.1.att.time_decay_w1": (4, 3),
+    "blocks.1.att.time_decay_w2": (3, 4),
+    "blocks.1.att.time_maa_w": (1, 1, 4),
+    "blocks.1.att.time_maa_w1": (4, 10),
+    "blocks.1.att.time_maa_w2": (5, 2, 4),
 }
-TILED = {"blocks.1.att.w1", "blocks.1.att.w2", "blocks.0.ffn.key.weight", "blocks.0.att.output.weight"}
+FACTORS = {
+    "blocks.1.att.w1",
+    "blocks.1.att.w2",
+    "blocks.1.att.time_decay_w1",
+    "blocks.1.att.time_decay_w2",
+    "blocks.1.att.time_maa_w1",
+    "blocks.1.att.time_maa_w2",
+}
+LARGE = {"blocks.0.ffn.key.weight", "blocks.0.att.output.weight", "blocks.0.att.gate.weight"}
+TILED = FACTORS | LARGE
+VECTORS = {
+    "blocks.0.ln0.weight",
+    "blocks.1.att.x_k",
+    "blocks.1.att.ln_x.weight",
+    "blocks.1.att.time_decay",
+    "blocks.1.att.time_maa_w",
+    # Vectors too, written a head a row.
+    "blocks.0.att.time_decay",
+    "blocks.0.att.time_faaaa",
+}
 
 
 # Ties go to the even one: 1 + 2^-8 is between 0x3f80 and 0x3f81, 1 + 3 * 2^-8 between 0x3f81 and 0x3f82.
@@ -74,23 +102,14 @@ def test_which_tensors_lie_in_tiles():
         ("f32", {"F32": set(SHAPES)}),
         (
             "bf16",
-            {
-                "F32": {"blocks.0.ln0.weight", "blocks.1.att.x_k", "blocks.1.att.ln_x.weight"},
-                "BF16": {"emb.weight", "blocks.1.att.r_k", "categories.weight"} | TILED,
-            },
+            {"F32": VECTORS, "BF16": {"emb.weight", "blocks.1.att.r_k", "categories.weight"} | TILED},
         ),
         (
             "int8",
             {
-                "F32": {"blocks.0.ln0.weight", "blocks.1.att.x_k", "blocks.1.att.ln_x.weight"},
-                "BF16": {
-                    "emb.weight",
-                    "blocks.1.att.r_k",
-                    "categories.weight",
-                    "blocks.1.att.w1",
-                    "blocks.1.att.w2",
-                },
-                "I8": {"blocks.0.ffn.key.weight", "blocks.0.att.output.weight"},
+                "F32": VECTORS,
+                "BF16": {"emb.weight", "blocks.1.att.r_k", "categories.weight"} | FACTORS,
+                "I8": LARGE,
             },
         ),
     ],

@@ -19,6 +19,15 @@ def test_each_weight_has_its_place(dtype, group):
     np.testing.assert_array_equal(untile(tiles, (34, 5)), matrix)
 
 
+def test_matrices_of_one_tensor_follow_each_other():
+    matrices = np.random.default_rng(1).integers(1, 99, (5, 34, 7))
+    tiles = tile(matrices, "BF16")
+    assert tiles.shape == (5, 2, 4, 32, 2)
+    for found, matrix in zip(tiles, matrices, strict=True):
+        np.testing.assert_array_equal(found, tile(matrix, "BF16"))
+    np.testing.assert_array_equal(untile(tiles, (5, 34, 7)), matrices)
+
+
 def test_quantised_by_hand():
     """Row 0: the largest is 12.7, a step 0.1. Row 1: nothing but zeros. Ties go to the even one."""
     matrix = np.array([[12.7, -0.26, 0.06], [0, 0, 0], [-127, 0.5, 1.5]], np.float32)

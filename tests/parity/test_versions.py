@@ -1,4 +1,4 @@
-"""Eagle, Finch and Goose against the `rwkv` package: logits and state, long, odd, and in pieces.
+"""Eagle, Finch and Goose on every backend against the `rwkv` package: logits and state, long, odd, in pieces.
 
 Also the tiny published models, loaded as official checkpoints. `test_rwkv7.py` has Goose on other backends.
 """
@@ -15,7 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 torch = pytest.importorskip("torch")
 
+from gooseguard.codec import extension  # noqa: E402
 from gooseguard.engine import reference  # noqa: E402
+from gooseguard.engine.portable import PortableBackbone  # noqa: E402
 from gooseguard.models.official import load_official  # noqa: E402
 from gooseguard.models.rwkv import Rwkv, State, zero_state  # noqa: E402
 
@@ -103,6 +105,38 @@ def test_reference_against_the_package(version, pieces, checkpoints):
             assert relative(getattr(state, name)[:, 0], after[name]) < TOLERANCE, name
 
 
+def backbones(config, tensors):
+    """Give the engines, by name, on every instruction set that is there."""
+    headless = {name: tensor for name, tensor in tensors.items() if name != "head.weight"}
+    found = {"portable": PortableBackbone(config, headless)}
+    if extension.problem() is None:
+        from gooseguard.engine.native import NativeBackbone, instruction_sets
+
+        for isa, is_there in instruction_sets().items():
+            if is_there:
+                found[f"native {isa}"] = NativeBackbone.from_tensors(config, tensors, isa=isa, threads=2)
+    return found
+
+
+@version
+@pytest.mark.parametrize("pieces", [(LENGTH,), (1, 37, 0, 256, 221)], ids=["whole", "uneven"])
+def test_engines_against_the_package(version, pieces, checkpoints):
+    config, tensors = random_model.two_heads(version), load_file(of(checkpoints, version, ".safetensors"))
+    tokens = np.load(of(checkpoints, version, ".tokens.npy"))
+    expected = np.load(of(checkpoints, version, ".logits.npy"))
+    for name, backbone in backbones(config, tensors).items():
+        before, parts = [None], []
+        for piece in np.split(tokens, np.cumsum(pieces)[:-1]):
+            ((hidden, after),) = backbone.run([piece], before)
+            before = [after]
+            parts.append(reference.logits(tensors, hidden))
+        assert np.abs(np.concatenate(parts) - expected).max() < TOLERANCE, name
+        state = after if name == "portable" else backbone.state_of(after)
+        with np.load(of(checkpoints, version, ".state.npz")) as wanted:
+            for part in State.__slots__:
+                assert relative(getattr(state, part)[:, 0], wanted[part]) < TOLERANCE, (name, part)
+
+
 @version
 @torch.inference_mode()
 def test_torch_against_the_reference_in_a_ragged_batch(version, checkpoints):
@@ -171,3 +205,6 @@ def test_published_logits_of_tiny(name):
     tensors = load_file(path)
     hidden, _ = reference.forward(model.config, tensors, [expected["prompt_bytes"]])
     assert np.abs(reference.logits(tensors, hidden[0, -1]) - wanted.numpy()).max() < TOLERANCE
+    for engine, backbone in backbones(model.config, tensors).items():
+        ((hidden, _),) = backbone.run([expected["prompt_bytes"]])
+        assert np.abs(reference.logits(tensors, hidden[-1]) - wanted.numpy()).max() < TOLERANCE, engine

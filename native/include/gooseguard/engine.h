@@ -1,5 +1,4 @@
-// The engine: token ids to hidden states of an RWKV-7 backbone, many texts at once, on all the cores it is
-// given.
+// The engine: token ids to hidden states of an RWKV backbone, many texts at once, on all the cores it is given.
 //
 // This header is the whole public surface. Nothing here prints, logs, reads the environment or keeps a
 // global.
@@ -17,7 +16,10 @@
 
 namespace gooseguard {
 
-// Every size of an RWKV-7 (x070) backbone; the names are those of `RwkvConfig` in Python.
+// RWKV-5.2 (Eagle), RWKV-6 (Finch), RWKV-7 (Goose).
+enum class Version : std::uint8_t { kX052, kX060, kX070 };
+
+// Every size of a backbone; the names are those of `RwkvConfig` in Python. Ranks that a version lacks are 0.
 struct Config {
   int n_layer = 0;
   int n_embd = 0;
@@ -28,6 +30,8 @@ struct Config {
   int rank_a = 0;
   int rank_v = 0;
   int rank_g = 0;
+  Version version = Version::kX070;
+  int rank_mix = 0;
 };
 
 enum class Dtype : std::uint8_t { kF32, kBf16, kInt8 };

@@ -49,9 +49,11 @@ struct Matrix {
   const std::int32_t* sums = nullptr;  // (N rounded up), int8 only: stored weights of a channel added up
 };
 
-enum class Activation : std::uint8_t { kNone, kTanh, kSigmoid, kDecay, kSquaredRelu };
+// kDecay is that of RWKV-7, exp(kDecayScale * sigmoid(x)); kExpDecay that of RWKV-6, exp(-exp(x)); kSilu is
+// x * sigmoid(x).
+enum class Activation : std::uint8_t { kNone, kTanh, kSigmoid, kDecay, kSquaredRelu, kSilu, kExpDecay };
 
-// -exp(-0.5) as RWKV-LM writes it; a decay is exp(kDecayScale * sigmoid(x)).
+// -exp(-0.5) as RWKV-LM writes it.
 inline constexpr float kDecayScale = -0.606531F;
 
 enum class Store : std::uint8_t { kF32, kAddF32, kBf16 };
@@ -86,6 +88,20 @@ struct Mix {
   const float* mu[kMaxLerps] = {};  // (C) each
   Rows out[kMaxLerps] = {};
   float* scratch = nullptr;  // (3, C)
+  // (M, C), written, or none: the normalised rows, and previous n - n, for lerps that depend on the token.
+  float* normed = nullptr;
+  float* difference = nullptr;
+};
+
+// A lerp that depends on the token, of what `Mix` wrote: normed + difference * mu, in the dtype of its product.
+struct Lerp {
+  int m = 0;
+  int c = 0;
+  const float* normed = nullptr;      // (M, C)
+  const float* difference = nullptr;  // (M, C)
+  const float* mu = nullptr;          // (M, C)
+  Rows out;
+  float* scratch = nullptr;  // (C)
 };
 
 // Keys and values made ready for the recurrence; all (M, C) but where said.
@@ -121,6 +137,23 @@ struct Wkv {
   float* state = nullptr;    // (N, N), [key index, value index]; updated
 };
 
+// The recurrence of RWKV-6 and RWKV-5.2, one head of one sequence: y = S r + (sum of r * u * k) v,  then
+// S = S diag(w) + v k^T.
+struct Wkv6 {
+  int m = 0;
+  int head = 0;
+  std::ptrdiff_t stride = 0;    // elements between rows of all arrays but w
+  std::ptrdiff_t w_stride = 0;  // elements between rows of w; 0 where all tokens have the same decays
+  const float* r = nullptr;
+  const float* w = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  const float* u = nullptr;  // (N)
+  float* y = nullptr;        // memory of its own
+  float* state = nullptr;    // (N, N), [key index, value index]; updated
+  float* scratch = nullptr;  // (M)
+};
+
 // out = (group norm of y's heads + bonus * v) * g, in the dtype of the product that reads it.
 struct ReadOut {
   int m = 0;
@@ -129,7 +162,7 @@ struct ReadOut {
   const float* y = nullptr;
   const float* v = nullptr;
   const float* g = nullptr;
-  const float* bonus = nullptr;  // (M, H)
+  const float* bonus = nullptr;  // (M, H), or none: then nothing of v is added
   Norm norm;
   Rows out;
   float* scratch = nullptr;  // (C)
@@ -149,6 +182,10 @@ struct Kernels {
   void (*convert)(const float* x, std::ptrdiff_t stride, int m, int k, const Rows& out);
   // x (n) to activation(x), in place.
   void (*activate)(Activation activation, float* x, std::ptrdiff_t n);
+  void (*lerp)(const Lerp& lerp);
+  void (*wkv6)(const Wkv6& wkv);
+  // Adds gate * value to x, n each.
+  void (*add_gated)(const float* gate, const float* value, std::ptrdiff_t n, float* x);
 };
 
 // The table of `name` ("scalar", "avx2", "avx2vnni", "avx512", "neon"); none where this build or this CPU has

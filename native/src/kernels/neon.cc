@@ -122,9 +122,10 @@ struct Neon {
 }  // namespace
 
 const Kernels& neon() {
-  static constexpr Kernels kTable{"neon",          product<Neon, Vector>, mix<Vector>,        prepare<Vector>,
-                                  wkv<Vector, 4>,  read_out<Vector>,      layer_norm<Vector>, convert<Vector>,
-                                  activate<Vector>};
+  static constexpr Kernels kTable{"neon",             product<Neon, Vector>, mix<Vector>,
+                                  prepare<Vector>,    wkv<Vector, 4>,        read_out<Vector>,
+                                  layer_norm<Vector>, convert<Vector>,       activate<Vector>,
+                                  lerp<Vector>,       wkv6<Vector, 4>,       add_gated<Vector>};
   return kTable;
 }
 

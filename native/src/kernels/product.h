@@ -99,6 +99,10 @@ WriteSums writer(const Epilogue& epilogue, Dtype dtype) {
       return writer_to<Isa, V, Activation::kDecay>(epilogue.store, dtype);
     case Activation::kSquaredRelu:
       return writer_to<Isa, V, Activation::kSquaredRelu>(epilogue.store, dtype);
+    case Activation::kSilu:
+      return writer_to<Isa, V, Activation::kSilu>(epilogue.store, dtype);
+    case Activation::kExpDecay:
+      return writer_to<Isa, V, Activation::kExpDecay>(epilogue.store, dtype);
   }
   return nullptr;
 }

@@ -166,24 +166,54 @@ void layer_norm(const float* x, int m, int c, const Norm& norm, float* out) {
   }
 }
 
+// One lerp of a row of c values, as the next product reads it; `lerped` is memory for a row.
+template <typename V>
+inline void lerp_row(const float* normed, const float* difference, const float* mu, int c, float* lerped,
+                     const Rows& out, int m) {
+  write_values<V>(c, out, m, lerped, [&](int i, auto lanes) {
+    return V::fma(load<V>(difference + i, lanes), load<V>(mu + i, lanes), load<V>(normed + i, lanes));
+  });
+}
+
 template <typename V>
 void mix(const Mix& mix) {
-  float* normed = mix.scratch;
-  float* difference = normed + mix.c;
-  float* lerped = difference + mix.c;
+  float* lerped = mix.scratch + 2 * std::ptrdiff_t(mix.c);
   for (int m = 0; m < mix.m; ++m) {
-    norm_row<V>(mix.x + std::ptrdiff_t(m) * mix.c, mix.c, mix.norm, normed);
+    const std::ptrdiff_t row = std::ptrdiff_t(m) * mix.c;
+    float* normed = mix.normed != nullptr ? mix.normed + row : mix.scratch;
+    float* difference = mix.difference != nullptr ? mix.difference + row : mix.scratch + mix.c;
+    norm_row<V>(mix.x + row, mix.c, mix.norm, normed);
     each<V>(mix.c, [&](int i, auto lanes) {
       const V n = load<V>(normed + i, lanes);
       store(load<V>(mix.shift + i, lanes) - n, difference + i, lanes);
       store(n, mix.shift + i, lanes);
     });
     for (int lerp = 0; lerp < mix.n_lerps; ++lerp) {
-      const float* mu = mix.mu[lerp];
-      write_values<V>(mix.c, mix.out[lerp], m, lerped, [&](int i, auto lanes) {
-        return V::fma(load<V>(difference + i, lanes), load<V>(mu + i, lanes), load<V>(normed + i, lanes));
-      });
+      lerp_row<V>(normed, difference, mix.mu[lerp], mix.c, lerped, mix.out[lerp], m);
     }
+  }
+}
+
+template <typename V>
+void lerp(const Lerp& p) {
+  for (int m = 0; m < p.m; ++m) {
+    const std::ptrdiff_t row = std::ptrdiff_t(m) * p.c;
+    lerp_row<V>(p.normed + row, p.difference + row, p.mu + row, p.c, p.scratch, p.out, m);
+  }
+}
+
+template <typename V>
+void add_gated(const float* gate, const float* value, std::ptrdiff_t n, float* x) {
+  const auto add = [&](std::ptrdiff_t i, auto lanes) {
+    const V product = load<V>(gate + i, lanes) * load<V>(value + i, lanes);
+    store(load<V>(x + i, lanes) + product, x + i, lanes);
+  };
+  std::ptrdiff_t i = 0;
+  for (; i + V::kLanes <= n; i += V::kLanes) {
+    add(i, Whole{});
+  }
+  if (i < n) {
+    add(i, First{static_cast<int>(n - i)});
   }
 }
 
@@ -244,9 +274,11 @@ void read_out(const ReadOut& p) {
       const std::ptrdiff_t place = std::ptrdiff_t(m) * p.c + channel;
       float* out = p.scratch + channel;
       norm_row<V>(p.y + place, p.head, {p.norm.weight + channel, p.norm.bias + channel, p.norm.epsilon}, out);
-      const V bonus = V::set(p.bonus[m * n_heads + h]);
       each<V>(p.head, [&](int i, auto lanes) {
-        const V y = V::fma(bonus, load<V>(p.v + place + i, lanes), load<V>(out + i, lanes));
+        V y = load<V>(out + i, lanes);
+        if (p.bonus != nullptr) {
+          y = V::fma(V::set(p.bonus[m * n_heads + h]), load<V>(p.v + place + i, lanes), y);
+        }
         store(y * load<V>(p.g + place + i, lanes), out + i, lanes);
       });
     }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "bfloat16.h"
 #include "tables.h"
@@ -22,6 +23,11 @@ float activated(Activation activation, float x) {
       return std::exp(kDecayScale / (1.0F + std::exp(-x)));
     case Activation::kSquaredRelu:
       return x < 0.0F ? 0.0F : x * x;
+    case Activation::kSilu:
+      // Through exp(-|x|), which cannot overflow.
+      return x < 0.0F ? x * std::exp(x) / (1.0F + std::exp(x)) : x / (1.0F + std::exp(-x));
+    case Activation::kExpDecay:
+      return std::exp(-std::exp(x));
   }
   return x;
 }
@@ -146,18 +152,39 @@ void layer_norm(const float* x, int m, int c, const Norm& norm, float* out) {
   }
 }
 
+void lerp_row(const float* normed, const float* difference, const float* mu, int c, float* lerped,
+              const Rows& out, int m) {
+  for (int j = 0; j < c; ++j) {
+    lerped[j] = normed[j] + difference[j] * mu[j];
+  }
+  write_row(lerped, c, out, m);
+}
+
 void mix(const Mix& mix) {
-  float* normed = mix.scratch;
-  float* lerped = mix.scratch + mix.c;
   for (int i = 0; i < mix.m; ++i) {
-    norm_row(mix.x + std::ptrdiff_t(i) * mix.c, mix.c, mix.norm, normed);
-    for (int lerp = 0; lerp < mix.n_lerps; ++lerp) {
-      for (int j = 0; j < mix.c; ++j) {
-        lerped[j] = normed[j] + (mix.shift[j] - normed[j]) * mix.mu[lerp][j];
-      }
-      write_row(lerped, mix.c, mix.out[lerp], i);
-    }
+    const std::ptrdiff_t row = std::ptrdiff_t(i) * mix.c;
+    float* normed = mix.normed != nullptr ? mix.normed + row : mix.scratch;
+    float* difference = mix.difference != nullptr ? mix.difference + row : mix.scratch + mix.c;
+    norm_row(mix.x + row, mix.c, mix.norm, normed);
+    std::transform(mix.shift, mix.shift + mix.c, normed, difference, std::minus<>());
     std::copy(normed, normed + mix.c, mix.shift);
+    for (int lerp = 0; lerp < mix.n_lerps; ++lerp) {
+      lerp_row(normed, difference, mix.mu[lerp], mix.c, mix.scratch + 2 * std::ptrdiff_t(mix.c),
+               mix.out[lerp], i);
+    }
+  }
+}
+
+void lerp(const Lerp& p) {
+  for (int i = 0; i < p.m; ++i) {
+    const std::ptrdiff_t row = std::ptrdiff_t(i) * p.c;
+    lerp_row(p.normed + row, p.difference + row, p.mu + row, p.c, p.scratch, p.out, i);
+  }
+}
+
+void add_gated(const float* gate, const float* value, std::ptrdiff_t n, float* x) {
+  for (std::ptrdiff_t i = 0; i < n; ++i) {
+    x[i] += gate[i] * value[i];
   }
 }
 
@@ -217,6 +244,27 @@ void wkv(const Wkv& p) {
   }
 }
 
+void wkv6(const Wkv6& p) {
+  const int N = p.head;
+  for (int t = 0; t < p.m; ++t) {
+    const std::ptrdiff_t row = t * p.stride;
+    const float *r = p.r + row, *w = p.w + t * p.w_stride, *k = p.k + row, *v = p.v + row;
+    float bonus = 0;
+    for (int j = 0; j < N; ++j) {
+      bonus += r[j] * p.u[j] * k[j];
+    }
+    for (int i = 0; i < N; ++i) {
+      float y = bonus * v[i];
+      for (int j = 0; j < N; ++j) {
+        float& S = p.state[j * N + i];
+        y += S * r[j];
+        S = S * w[j] + v[i] * k[j];
+      }
+      p.y[row + i] = y;
+    }
+  }
+}
+
 void read_out(const ReadOut& p) {
   const int n_heads = p.c / p.head;
   for (int i = 0; i < p.m; ++i) {
@@ -226,7 +274,8 @@ void read_out(const ReadOut& p) {
       float* out = p.scratch + h * p.head;
       norm_row(p.y + place, p.head, norm, out);
       for (int j = 0; j < p.head; ++j) {
-        out[j] = (out[j] + p.bonus[i * n_heads + h] * p.v[place + j]) * p.g[place + j];
+        const float own = p.bonus == nullptr ? 0.0F : p.bonus[i * n_heads + h] * p.v[place + j];
+        out[j] = (out[j] + own) * p.g[place + j];
       }
     }
     write_row(p.scratch, p.c, p.out, i);
@@ -236,8 +285,8 @@ void read_out(const ReadOut& p) {
 }  // namespace
 
 const Kernels& scalar() {
-  static constexpr Kernels kTable{"scalar", product,    mix,     prepare, wkv,
-                                  read_out, layer_norm, convert, activate};
+  static constexpr Kernels kTable{"scalar",   product, mix,      prepare, wkv,  read_out,
+                                  layer_norm, convert, activate, lerp,    wkv6, add_gated};
   return kTable;
 }
 

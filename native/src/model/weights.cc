@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "../kernels/bfloat16.h"
-#include "rwkv7.h"
+#include "backbone.h"
 
 namespace gooseguard::model {
 namespace {
@@ -37,6 +37,18 @@ class Reader {
     return copy.data();
   }
 
+  // What `of` makes of each value of a vector, as a small copy.
+  template <typename Of>
+  const float* vector_of(const std::string& name, std::ptrdiff_t n, Of of) {
+    const float* values = vector(name, n);
+    if (values == nullptr) {
+      return nullptr;
+    }
+    std::vector<float>& copy = weights_.floats.emplace_back(to_size(n));
+    std::transform(values, values + n, copy.begin(), of);
+    return copy.data();
+  }
+
   kernels::Norm norm(const std::string& prefix, std::ptrdiff_t n, float epsilon) {
     return {vector(prefix + ".weight", n), vector(prefix + ".bias", n), epsilon};
   }
@@ -65,6 +77,30 @@ class Reader {
       read_scale(name, matrix);
     }
     return matrix;
+  }
+
+  // Matrices of one shape in one tensor, one after another; low-rank factors, which are never int8.
+  template <std::size_t kCount>
+  std::array<kernels::Matrix, kCount> matrices(const std::string& name, int n, int k) {
+    std::array<kernels::Matrix, kCount> all;
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) {
+      findings_.push_back(name + " is missing");
+      return all;
+    }
+    const auto& [dtype, data, size_bytes] = found->second;
+    const std::ptrdiff_t step = kernels::tile_bytes(to_kernel(dtype), n, k);
+    if (dtype == Dtype::kInt8 || size_bytes != kCount * to_size(step) ||
+        reinterpret_cast<std::uintptr_t>(data) % 4 != 0) {
+      findings_.push_back(name + " has " + std::to_string(size_bytes) + " bytes, expected " +
+                          std::to_string(kCount * to_size(step)) + " as f32 or bf16 at a multiple of 4");
+      return all;
+    }
+    for (std::size_t i = 0; i < kCount; ++i) {
+      const char* tiles = static_cast<const char*>(data) + i * to_size(step);
+      all[i] = {.dtype = to_kernel(dtype), .n = n, .k = k, .tiles = tiles};
+    }
+    return all;
   }
 
   LowRank low_rank(const std::string& prefix, int c, int rank, bool has_bias) {
@@ -130,8 +166,17 @@ class Reader {
 };
 
 void check(const Config& config) {
-  for (const int size : {config.n_layer, config.n_embd, config.vocab_size, config.head_size, config.n_ffn,
-                         config.rank_w, config.rank_a, config.rank_v, config.rank_g}) {
+  std::vector<int> sizes{config.n_layer, config.n_embd, config.vocab_size, config.head_size, config.n_ffn};
+  if (config.version != Version::kX052) {
+    sizes.push_back(config.rank_w);
+  }
+  if (config.version == Version::kX060) {
+    sizes.push_back(config.rank_mix);
+  }
+  if (config.version == Version::kX070) {
+    sizes.insert(sizes.end(), {config.rank_a, config.rank_v, config.rank_g});
+  }
+  for (const int size : sizes) {
     if (size < 1 || size > kLargest) {
       throw EngineError("config: a size is " + std::to_string(size) + ", expected 1 to " +
                         std::to_string(kLargest));
@@ -143,13 +188,21 @@ void check(const Config& config) {
   }
 }
 
+constexpr float kLayerNormEpsilon = 1e-5F;
+
+// Of the heads. Source: `RwkvConfig.group_norm_epsilon` in codec/layout.py, which says why.
+float group_norm_epsilon(const Config& config) {
+  const float divisor = static_cast<float>(config.head_size) / 8.0F;
+  return config.version == Version::kX052 ? 1e-5F * divisor * divisor : 64e-5F;
+}
+
 Layer read_layer(Reader& reader, const Config& config, int i) {
   const int C = config.n_embd, F = config.n_ffn;
   const std::string block = "blocks." + std::to_string(i) + ".", att = block + "att.", ffn = block + "ffn.";
   Layer layer{};
-  layer.ln1 = reader.norm(block + "ln1", C, 1e-5F);
-  layer.ln2 = reader.norm(block + "ln2", C, 1e-5F);
-  layer.ln_x = reader.norm(att + "ln_x", C, 64e-5F);
+  layer.ln1 = reader.norm(block + "ln1", C, kLayerNormEpsilon);
+  layer.ln2 = reader.norm(block + "ln2", C, kLayerNormEpsilon);
+  layer.ln_x = reader.norm(att + "ln_x", C, group_norm_epsilon(config));
   const std::pair<const float**, const char*> vectors[] = {
       {&layer.x_r, "x_r"}, {&layer.x_w, "x_w"}, {&layer.x_k, "x_k"}, {&layer.x_v, "x_v"}, {&layer.x_a, "x_a"},
       {&layer.x_g, "x_g"}, {&layer.k_k, "k_k"}, {&layer.k_a, "k_a"}, {&layer.r_k, "r_k"}};
@@ -172,6 +225,62 @@ Layer read_layer(Reader& reader, const Config& config, int i) {
   return layer;
 }
 
+// Where the token before comes in, of a version that stores the share of the token itself.
+float complement(float share) { return 1.0F - share; }
+
+float exp_decay(float rate) { return static_cast<float>(std::exp(-std::exp(double{rate}))); }
+
+void read_mixes(Reader& reader, const Config& config, const std::string& block, EarlierLayer& layer) {
+  const int C = config.n_embd;
+  const std::string att = block + "att.", ffn = block + "ffn.";
+  const std::pair<Input, const char*> inputs[] = {
+      {kKey, "k"}, {kValue, "v"}, {kReceptance, "r"}, {kGate, "g"}};
+  if (config.version == Version::kX052) {
+    for (const auto& [input, name] : inputs) {
+      layer.x[input] = reader.vector_of(att + "time_mix_" + name, C, complement);
+    }
+    layer.ffn_x_k = reader.vector_of(ffn + "time_mix_k", C, complement);
+    layer.ffn_x_r = reader.vector_of(ffn + "time_mix_r", C, complement);
+    layer.decays = reader.vector_of(att + "time_decay", C, exp_decay);
+    return;
+  }
+  const std::string maa = att + "time_maa_";
+  for (const auto& [input, name] : inputs) {
+    layer.x[input] = reader.vector(maa + name, C);
+  }
+  layer.x[kDecay] = reader.vector(maa + "w", C);
+  layer.x_x = reader.vector(maa + "x", C);
+  layer.mix_down = reader.matrix(maa + "w1", kInputs * config.rank_mix, C);
+  layer.mix_up = reader.matrices<kInputs>(maa + "w2", C, config.rank_mix);
+  layer.ffn_x_k = reader.vector(ffn + "time_maa_k", C);
+  layer.ffn_x_r = reader.vector(ffn + "time_maa_r", C);
+  layer.decay = {reader.matrix(att + "time_decay_w1", config.rank_w, C),
+                 reader.matrix(att + "time_decay_w2", C, config.rank_w), reader.vector(att + "time_decay", C)};
+}
+
+EarlierLayer read_earlier_layer(Reader& reader, const Config& config, int i) {
+  const int C = config.n_embd, F = config.n_ffn;
+  const std::string block = "blocks." + std::to_string(i) + ".", att = block + "att.", ffn = block + "ffn.";
+  EarlierLayer layer{};
+  layer.ln1 = reader.norm(block + "ln1", C, kLayerNormEpsilon);
+  layer.ln2 = reader.norm(block + "ln2", C, kLayerNormEpsilon);
+  layer.ln_x = reader.norm(att + "ln_x", C, group_norm_epsilon(config));
+  layer.u = reader.vector(att + "time_faaaa", C);
+  read_mixes(reader, config, block, layer);
+  const std::pair<kernels::Matrix*, const char*> matrices[] = {{&layer.receptance, "receptance"},
+                                                               {&layer.key, "key"},
+                                                               {&layer.value, "value"},
+                                                               {&layer.gate, "gate"},
+                                                               {&layer.output, "output"}};
+  for (const auto& [place, name] : matrices) {
+    *place = reader.matrix(att + name + ".weight", C, C);
+  }
+  layer.ffn_receptance = reader.matrix(ffn + "receptance.weight", C, C);
+  layer.ffn_key = reader.matrix(ffn + "key.weight", F, C);
+  layer.ffn_value = reader.matrix(ffn + "value.weight", C, F);
+  return layer;
+}
+
 }  // namespace
 
 Weights read_weights(const Config& config, const Tensors& tensors) {
@@ -183,10 +292,14 @@ Weights read_weights(const Config& config, const Tensors& tensors) {
   if (const Tensor* embedding = reader.find("emb.weight", 4 * V * C, 2 * V * C)) {
     weights.embedding = *embedding;
   }
-  weights.ln0 = reader.norm("blocks.0.ln0", C, 1e-5F);
-  weights.ln_out = reader.norm("ln_out", C, 1e-5F);
+  weights.ln0 = reader.norm("blocks.0.ln0", C, kLayerNormEpsilon);
+  weights.ln_out = reader.norm("ln_out", C, kLayerNormEpsilon);
   for (int i = 0; i < config.n_layer; ++i) {
-    weights.layers.push_back(read_layer(reader, config, i));
+    if (config.version == Version::kX070) {
+      weights.layers.push_back(read_layer(reader, config, i));
+    } else {
+      weights.earlier_layers.push_back(read_earlier_layer(reader, config, i));
+    }
   }
   if (tensors.contains("head.weight")) {
     weights.head = reader.matrix("head.weight", config.vocab_size, config.n_embd);

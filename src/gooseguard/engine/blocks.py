@@ -39,7 +39,7 @@ class Norm:
     @classmethod
     def read(cls, tensors: Tensors, prefix: str) -> Norm:
         """Read `{prefix}.weight` and `{prefix}.bias`."""
-        return cls(_vector(tensors, f"{prefix}.weight"), _vector(tensors, f"{prefix}.bias"))
+        return cls(vector(tensors, f"{prefix}.weight"), vector(tensors, f"{prefix}.bias"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,14 @@ class LowRank:
     @classmethod
     def read(cls, tensors: Tensors, prefix: str, inner: Literal["none", "tanh"] = "none") -> LowRank:
         """Read one whose outcome goes through a sigmoid: `{prefix}1`, half of `{prefix}2` and `{prefix}0`."""
-        up, bias = _HALF * _matrix(tensors, f"{prefix}2"), _HALF * _vector(tensors, f"{prefix}0")
-        return cls(_matrix(tensors, f"{prefix}1"), up, bias, inner)
+        up, bias = _HALF * matrix(tensors, f"{prefix}2"), _HALF * vector(tensors, f"{prefix}0")
+        return cls(matrix(tensors, f"{prefix}1"), up, bias, inner)
 
     @classmethod
     def read_gate(cls, tensors: Tensors, prefix: str) -> LowRank:
         """Read the gate, which has its sigmoid inside: half of `{prefix}1`, and `{prefix}2`."""
-        up = _matrix(tensors, f"{prefix}2")
-        return cls(_HALF * _matrix(tensors, f"{prefix}1"), up, np.zeros(up.shape[1], np.float32), "sigmoid")
+        up = matrix(tensors, f"{prefix}2")
+        return cls(_HALF * matrix(tensors, f"{prefix}1"), up, np.zeros(up.shape[1], np.float32), "sigmoid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,41 +134,44 @@ class Layer:
     def read(cls, tensors: Tensors, i: int) -> Layer:
         """Read block `i`; copies its matrices."""
         block, att, ffn = f"blocks.{i}.", f"blocks.{i}.att.", f"blocks.{i}.ffn."
-        ffn_key = _transposed(tensors, f"{ffn}key.weight")
+        ffn_key = transposed(tensors, f"{ffn}key.weight")
         return cls(
             ln1=Norm.read(tensors, f"{block}ln1"),
             ln2=Norm.read(tensors, f"{block}ln2"),
             ln_x=Norm.read(tensors, f"{att}ln_x"),
-            lerps={name: _vector(tensors, f"{att}x_{name}") for name in "rwkvag"},
-            receptance=_transposed(tensors, f"{att}receptance.weight"),
-            key=_transposed(tensors, f"{att}key.weight"),
-            value=_transposed(tensors, f"{att}value.weight"),
-            output=_transposed(tensors, f"{att}output.weight"),
+            lerps={name: vector(tensors, f"{att}x_{name}") for name in "rwkvag"},
+            receptance=transposed(tensors, f"{att}receptance.weight"),
+            key=transposed(tensors, f"{att}key.weight"),
+            value=transposed(tensors, f"{att}value.weight"),
+            output=transposed(tensors, f"{att}output.weight"),
             decay=LowRank.read(tensors, f"{att}w", "tanh"),
             rate=LowRank.read(tensors, f"{att}a"),
             residual=LowRank.read(tensors, f"{att}v") if i else None,
             gate=LowRank.read_gate(tensors, f"{att}g"),
-            k_k=_vector(tensors, f"{att}k_k"),
-            k_a=_vector(tensors, f"{att}k_a"),
-            k_a_rest=np.float32(1.0) - _vector(tensors, f"{att}k_a"),
-            r_k=_vector(tensors, f"{att}r_k"),
-            ffn_lerp=_vector(tensors, f"{ffn}x_k"),
+            k_k=vector(tensors, f"{att}k_k"),
+            k_a=vector(tensors, f"{att}k_a"),
+            k_a_rest=np.float32(1.0) - vector(tensors, f"{att}k_a"),
+            r_k=vector(tensors, f"{att}r_k"),
+            ffn_lerp=vector(tensors, f"{ffn}x_k"),
             ffn_key=ffn_key,
-            ffn_value=_transposed(tensors, f"{ffn}value.weight"),
+            ffn_value=transposed(tensors, f"{ffn}value.weight"),
             zeros=np.zeros(ffn_key.shape[1], np.float32),
         )
 
 
-def _matrix(tensors: Tensors, name: str) -> Float32Array:
+def matrix(tensors: Tensors, name: str) -> Float32Array:
+    """Give a tensor as it is stored, in C order."""
     return np.ascontiguousarray(tensors[name], dtype=np.float32)
 
 
-def _transposed(tensors: Tensors, name: str) -> Float32Array:
+def transposed(tensors: Tensors, name: str) -> Float32Array:
+    """Give a matrix that is stored (out, in) as (in, out), in C order."""
     return np.ascontiguousarray(np.asarray(tensors[name], dtype=np.float32).T)
 
 
-def _vector(tensors: Tensors, name: str) -> Float32Array:
-    return _matrix(tensors, name).reshape(-1)
+def vector(tensors: Tensors, name: str) -> Float32Array:
+    """Give a tensor as one axis."""
+    return matrix(tensors, name).reshape(-1)
 
 
 def normalise(

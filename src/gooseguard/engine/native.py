@@ -1,4 +1,4 @@
-"""RWKV-7 in the compiled engine: token ids to what a head reads, on all cores, without torch.
+"""RWKV of all versions in the compiled engine: token ids to what a head reads, on all cores, without torch.
 
 Gives what `reference.forward` gives, up to the rounding of the dtype its weights are stored as; a sequence
 gives the same to the last bit in whatever company, cut into whatever pieces, on however many threads.
@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gooseguard import _native
-from gooseguard.codec.layout import sizes_of
 from gooseguard.codec.text_model import BACKBONE_PREFIX, StoredTensor
 from gooseguard.core.errors import ConfigError, EngineError
 from gooseguard.engine.pooled import PooledState, from_arrays, to_arrays
@@ -66,16 +65,13 @@ class NativeBackbone:
             raise ConfigError(
                 f"native engine: instruction set is {isa!r}, {problem}; expected one of {there}"
             )
-        if config.version != "x070":
-            raise ConfigError(f"native engine: version is {config.version}, expected x070")
-        sizes = {name: getattr(config, name) for name in sizes_of(config.version)}
         tensors = {
             name.removeprefix(BACKBONE_PREFIX): (tensor.dtype, _bytes_of(tensor.data))
             for name, tensor in stored.items()
         }
         self.config = config
         self._threads = threads
-        self._backbone = _native.Backbone(sizes, tensors, isa or "")
+        self._backbone = _native.Backbone(config.to_json(), tensors, isa or "")
 
     @classmethod
     def from_tensors(

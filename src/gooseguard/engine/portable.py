@@ -1,4 +1,4 @@
-"""RWKV-7 in fast NumPy: what scores where the compiled extension is not installed.
+"""RWKV of all versions in fast NumPy: what scores where the compiled extension is not installed.
 
 Turns many ragged token sequences into hidden states, or into what a head reads of them (last, mean and
 maximum over time), with the recurrent state. Gives what `reference.forward` gives, up to float rounding
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from gooseguard.codec.layout import LAYER_NORM_EPSILON, RwkvConfig, check_shapes
 from gooseguard.core.errors import ConfigError, EngineError
+from gooseguard.engine import earlier
 from gooseguard.engine.blas import SINGLE_THREADED_BLAS
 from gooseguard.engine.blocks import (
     Layer,
@@ -30,6 +31,7 @@ from gooseguard.engine.blocks import (
     shift_difference,
     time_mix,
 )
+from gooseguard.engine.earlier import EarlierLayer
 from gooseguard.engine.packing import Layout, cut_units
 from gooseguard.engine.pooled import PooledState, empty_pool, from_arrays, to_arrays
 from gooseguard.engine.reference import State, check_state, check_tokens, zero_state
@@ -84,12 +86,7 @@ class PortableBackbone:
         Raises:
             ArtefactError: `tensors` are not those of `config`.
             ConfigError: `threads` or `unit_tokens` is below 1.
-            EngineError: the model is no RWKV-7.
         """
-        if config.version != "x070":
-            raise EngineError(
-                f"portable engine: the model is {config.version}, expected x070; use torch for the others"
-            )
         for name, value in {"threads": threads, "unit_tokens": unit_tokens}.items():
             if value < 1:
                 raise ConfigError(f"portable engine: {name} is {value}, expected at least 1")
@@ -99,7 +96,10 @@ class PortableBackbone:
         self._unit_tokens = unit_tokens
         self._embedding = np.ascontiguousarray(tensors["emb.weight"], dtype=np.float32)
         self._ln0 = Norm.read(tensors, "blocks.0.ln0")
-        self._layers = [Layer.read(tensors, i) for i in range(config.n_layer)]
+        self._layers: list[Layer | EarlierLayer] = [
+            Layer.read(tensors, i) if config.version == "x070" else EarlierLayer.read(config, tensors, i)
+            for i in range(config.n_layer)
+        ]
         self._ln_out = Norm.read(tensors, "ln_out")
         self._idle_scratch: list[Scratch] = []
 
@@ -281,12 +281,18 @@ class PortableBackbone:
             normalise(x, layer.ln1, normed, LAYER_NORM_EPSILON)
             shift_difference(normed, memory.attention_shift[i], layout, xx)
             wkv = memory.wkv[i if len(memory.wkv) > 1 else 0]
-            y, v_first = time_mix(layer, normed, xx, v_first, wkv, unit)
+            if isinstance(layer, Layer):
+                y, v_first = time_mix(layer, normed, xx, v_first, wkv, unit)
+            else:
+                y = earlier.time_mix(layer, normed, xx, wkv, unit)
             x += y
             memory.attention_shift[i] = normed[layout.ends]
             normalise(x, layer.ln2, normed, LAYER_NORM_EPSILON)
             shift_difference(normed, memory.ffn_shift[i], layout, xx)
-            x += channel_mix(layer, normed, xx, scratch)
+            if isinstance(layer, Layer):
+                x += channel_mix(layer, normed, xx, scratch)
+            else:
+                x += earlier.channel_mix(layer, normed, xx, scratch)
             memory.ffn_shift[i] = normed[layout.ends]
         return normalise(x, self._ln_out, x, LAYER_NORM_EPSILON)
 

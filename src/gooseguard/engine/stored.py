@@ -1,9 +1,9 @@
 """Float32 tensors to what an engine file holds, and back: which dtype each is rounded to, which lie in tiles.
 
 With dtype "f32" all tensors are F32. With "bf16" matrices (more than one axis longer than 1) are BF16, the
-few vectors stay F32. With "int8" the large matrices of the blocks are I8, each with the scales of its output
-channels beside it as `NAME.scale` (F32); all else is as in "bf16". Matrices that are multiplied with lie in
-tiles. Knows no file.
+few vectors stay F32, those of x052 and x060 that are written a head a row among them. With "int8" the large
+matrices of the blocks are I8, each with the scales of its output channels beside it as `NAME.scale` (F32);
+all else is as in "bf16". Matrices that are multiplied with lie in tiles. Knows no file.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ Shape = tuple[int, ...]
 
 # The large matrices of a block are stored (out, in), low-rank factors (in, out), as officially.
 _WEIGHT = re.compile(
-    r"(^|\.)blocks\.\d+\.(att|ffn)\.(receptance|key|value|output)\.weight$|(^|\.)head\.weight$"
+    r"(^|\.)blocks\.\d+\.(att|ffn)\.(receptance|key|value|output|gate)\.weight$|(^|\.)head\.weight$"
 )
-_FACTOR = re.compile(r"(^|\.)blocks\.\d+\.att\.[wavg][12]$")
+_FACTOR = re.compile(r"(^|\.)blocks\.\d+\.att\.([wavg]|time_decay_w|time_maa_w)[12]$")
+_HEAD_VECTOR = re.compile(r"\.att\.(time_decay|time_faaaa)$")
 
 
 def to_bf16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
@@ -54,7 +55,7 @@ def is_tiled(name: str) -> bool:
 
 def stored_dtype(name: str, shape: Shape, dtype: str) -> str:
     """Give what a tensor is stored as in a file of `dtype`: "F32", "BF16" or "I8"."""
-    is_matrix = sum(size > 1 for size in shape) > 1
+    is_matrix = sum(size > 1 for size in shape) > 1 and not _HEAD_VECTOR.search(name)
     if dtype == "f32" or not is_matrix:
         return "F32"
     return "I8" if dtype == "int8" and _WEIGHT.search(name) else "BF16"
@@ -65,19 +66,19 @@ def expected_tensors(shapes: Mapping[str, Shape], dtype: str) -> dict[str, tuple
     expected: dict[str, tuple[str, Shape]] = {}
     for name, shape in shapes.items():
         stored = stored_dtype(name, shape, dtype)
-        n_k = _channels(name, shape)
-        expected[name] = stored, tile_shape(stored, *n_k) if n_k else shape
+        matrices = _channels(name, shape)
+        expected[name] = stored, tile_shape(stored, matrices) if matrices else shape
         if stored == "I8":
             expected[f"{name}{SCALE}"] = "F32", shape[:1]
     return expected
 
 
-def _channels(name: str, shape: Shape) -> tuple[int, int] | None:
-    """Give output and input channels of a matrix that lies in tiles; `None` of another tensor."""
+def _channels(name: str, shape: Shape) -> Shape | None:
+    """Give (…, output channels, input channels) of matrices that lie in tiles; `None` of another tensor."""
     if not is_tiled(name):
         return None
-    n, k = shape
-    return (k, n) if _FACTOR.search(name) else (n, k)
+    *lead, n, k = shape
+    return (*lead, k, n) if _FACTOR.search(name) else shape
 
 
 def store(name: str, tensor: npt.NDArray[np.float32], dtype: str) -> list[StoredTensor]:
@@ -104,17 +105,17 @@ def laid_out(tensor: StoredTensor) -> StoredTensor:
     """Give a stored tensor as it lies in a file: in tiles, if it is one of those."""
     if not is_tiled(tensor.name):
         return tensor
-    matrix = tensor.data.T if _FACTOR.search(tensor.name) else tensor.data
+    matrix = tensor.data.swapaxes(-1, -2) if _FACTOR.search(tensor.name) else tensor.data
     return tensor._replace(data=tile(matrix, tensor.dtype))
 
 
 def taken_out(tensor: StoredTensor, shape: Shape) -> StoredTensor:
     """Give a tensor as it lies in a file back in its own shape; undoes `laid_out`."""
-    n_k = _channels(tensor.name, shape)
-    if n_k is None:
+    channels = _channels(tensor.name, shape)
+    if channels is None:
         return tensor
-    matrix = untile(tensor.data, n_k)
-    return tensor._replace(data=matrix.T if _FACTOR.search(tensor.name) else matrix)
+    matrix = untile(tensor.data, channels)
+    return tensor._replace(data=matrix.swapaxes(-1, -2) if _FACTOR.search(tensor.name) else matrix)
 
 
 class WidenedTensors(Mapping[str, npt.NDArray[np.float32]]):

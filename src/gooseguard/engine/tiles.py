@@ -6,8 +6,9 @@ zeros), and inside a group the 32 channels, each with its group side by side:
 
     tiles[n // 32, k // g, n % 32, k % g] = matrix[n, k]
 
-Any instruction set of 4 to 32 lanes reads that from front to back. An I8 matrix stands for stored * scale, a
-scale an output channel. Knows no file.
+Any instruction set of 4 to 32 lanes reads that from front to back. Of several matrices in one tensor,
+(…, N, K), the tiles of each come one after another. An I8 matrix stands for stored * scale, a scale an output
+channel. Knows no file.
 """
 
 from __future__ import annotations
@@ -27,25 +28,28 @@ LARGEST_I8 = 127
 """Stored weights lie within plus and minus this."""
 
 
-def tile_shape(dtype: str, n: int, k: int) -> tuple[int, int, int, int]:
-    """Give the shape of the tiles of a matrix (n, k) stored as `dtype`."""
+def tile_shape(dtype: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the shape of the tiles of matrices (…, N, K) = `shape` stored as `dtype`."""
+    *lead, n, k = shape
     group = GROUP[dtype]
-    return -(-n // TILE), -(-k // group), TILE, group
+    return *lead, -(-n // TILE), -(-k // group), TILE, group
 
 
 def tile(matrix: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    """Give the tiles of a matrix (N, K), (N / 32, K / g, 32, g), a new array of the same type."""
-    tiles, groups, _, group = tile_shape(dtype, *matrix.shape)
-    padded = np.zeros((tiles * TILE, groups * group), matrix.dtype)
-    padded[: matrix.shape[0], : matrix.shape[1]] = matrix
-    return np.ascontiguousarray(padded.reshape(tiles, TILE, groups, group).transpose(0, 2, 1, 3))
+    """Give the tiles of matrices (…, N, K), (…, N / 32, K / g, 32, g), a new array of the same type."""
+    *lead, tiles, groups, _, group = tile_shape(dtype, matrix.shape)
+    *_, n, k = matrix.shape
+    padded = np.zeros((*lead, tiles * TILE, groups * group), matrix.dtype)
+    padded[..., :n, :k] = matrix
+    return np.ascontiguousarray(padded.reshape(*lead, tiles, TILE, groups, group).swapaxes(-3, -2))
 
 
-def untile(tiles: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[Any]:
-    """Give the matrix (N, K) = `shape` of its tiles, a new array of the same type."""
-    n_tiles, groups, _, group = tiles.shape
-    padded = tiles.transpose(0, 2, 1, 3).reshape(n_tiles * TILE, groups * group)
-    return np.ascontiguousarray(padded[: shape[0], : shape[1]])
+def untile(tiles: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Give the matrices (…, N, K) = `shape` of their tiles, a new array of the same type."""
+    *lead, n_tiles, groups, _, group = tiles.shape
+    padded = tiles.swapaxes(-3, -2).reshape(*lead, n_tiles * TILE, groups * group)
+    *_, n, k = shape
+    return np.ascontiguousarray(padded[..., :n, :k])
 
 
 def quantise(matrix: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

@@ -1,9 +1,10 @@
-// RWKV-7: the kernels wired into layers. Runs one unit of work, on one thread.
+// A backbone's weights, and the run of one unit of work through its layers, on one thread.
 //
 // Letters as in `engine/reference.py`, which is the definition: C width, H heads of width N, L layers, T
 // tokens of all sequences of a unit.
 #pragma once
 
+#include <array>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct LowRank {
   const float* bias = nullptr;  // (C); the gate has none
 };
 
+// Of RWKV-7.
 struct Layer {
   kernels::Norm ln1, ln2, ln_x;
   const float *x_r, *x_w, *x_k, *x_v, *x_a, *x_g, *ffn_x_k;
@@ -30,12 +32,33 @@ struct Layer {
   LowRank decay, rate, residual, gate;  // layer 0 has no residual
 };
 
+// What the time mix of an earlier version lerps, in the order that RWKV-6 stores it; RWKV-5.2 has no decay
+// that depends on the token.
+enum Input : std::uint8_t { kDecay, kKey, kValue, kReceptance, kGate, kInputs };
+
+// Of RWKV-6 and RWKV-5.2.
+struct EarlierLayer {
+  kernels::Norm ln1, ln2, ln_x;
+  std::array<const float*, kInputs> x;  // (C) each: how far to move towards the token before
+  const float *ffn_x_k, *ffn_x_r;
+  const float* u;  // (C): bonus of a token's own value
+  kernels::Matrix receptance, key, value, gate, output, ffn_receptance, ffn_key, ffn_value;
+  const float* decays;  // RWKV-5.2: (C), in (0, 1)
+  // RWKV-6: decays of a token, and what it adds to each of `x`.
+  LowRank decay;
+  const float* x_x;
+  kernels::Matrix mix_down;                     // to kInputs times rank_mix channels
+  std::array<kernels::Matrix, kInputs> mix_up;  // from rank_mix channels each
+};
+
 // Weights in place, and the small copies that were needed.
 struct Weights {
   Config config;
   Tensor embedding;
   kernels::Norm ln0, ln_out;
+  // One of the two has the layers, by version.
   std::vector<Layer> layers;
+  std::vector<EarlierLayer> earlier_layers;
   kernels::Matrix head;  // n is 0 where there is none
   std::vector<std::vector<float>> floats;
   std::vector<std::vector<std::int32_t>> sums;
