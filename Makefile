@@ -36,6 +36,7 @@ bench:
 	$(CMAKE) --build build/bench --parallel $(WORKERS)
 	build/bench/bench_engine
 	$(PYTHON) benchmarks/first_score.py
+	$(PYTHON) benchmarks/versions.py
 	$(PYTHON) benchmarks/against_llama.py
 
 # The C++ tests, three times: under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, as released.

@@ -13,16 +13,20 @@ RUNS = 5
 """Runs of each side; medians are printed."""
 
 
-def take_turns(sides: dict[str, Callable[[], object]], runs: int = RUNS) -> dict[str, list[float]]:
-    """Run each side once to warm up, then all of them in turns; give the seconds by the clock of each run."""
+def take_turns(
+    sides: dict[str, Callable[[], object]],
+    runs: int = RUNS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Run each side once to warm up, then all of them in turns; give the seconds of each run by `clock`."""
     for work in sides.values():
         work()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(runs):
         for name, work in sides.items():
-            begin = time.perf_counter()
+            begin = clock()
             work()
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append(clock() - begin)
     return seconds
 
 
