@@ -26,7 +26,7 @@ def _load(name):
     return module
 
 
-easy, chat = _load("easy_texts"), _load("chat_server")
+easy, chat, tiny = _load("easy_texts"), _load("chat_server"), _load("tiny_base")
 
 RECIPE = """
 kind = "distill"
@@ -136,3 +136,85 @@ def test_recipes_that_are_refused(program, files, override, message):
     assert (status, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+ANSWERS = """
+kind = "distill-answers"
+name = "tiny"
+instruction = "Rude?"
+compared = 1
+[teacher]
+max_tokens = 4
+[lora]
+rank = 2
+[loop]
+learning_rate = 1e-3
+warmup = 1
+precision = "f32"
+"""
+
+needs_vocabulary = pytest.mark.skipif(
+    importlib.util.find_spec("rwkv") is None, reason="needs the vocabulary of the rwkv package"
+)
+
+
+def write_speaker(path):
+    """Write a checkpoint that answers " No." to whatever ends with a colon, and then ends its turn.
+
+    Its layers add nothing, so that the last token alone decides on the next.
+    """
+    from gooseguard.codec.world import VOCAB_SIZE, WorldTokenizer
+    from gooseguard.models.official import write_official
+
+    model = tiny.make_base(vocab_size=VOCAB_SIZE, n_embd=64, n_layer=1)
+    said = [WorldTokenizer.from_package().encode(text)[-1] for text in (":", " No", ".", "\n\n")]
+    with torch.no_grad():
+        for matrix in (model.blocks[0].att.output, model.blocks[0].ffn.value, model.head):
+            matrix.weight.zero_()
+        hidden, _ = model(torch.tensor([said]))
+        for before, after in zip(hidden[0], said[1:], strict=False):
+            model.head.weight[after] = before
+    return write_official(model, path)
+
+
+@needs_vocabulary
+@pytest.mark.parametrize("kind", ["model", "answers", "endpoint"])
+def test_answers_of_a_model_of_a_file_and_of_an_endpoint(program, files, tmp_path, kind):
+    pytest.importorskip("httpx2")
+    recipe, dataset = files
+    base = tiny.write_base(tmp_path / "base.pth", vocab_size=65536, n_embd=16, n_layer=1)
+    recipe.write_text(ANSWERS, "utf-8")
+    with chat.serve(lambda body: chat.completion("No.")) as server:
+        if kind == "model":
+            named = ["--set", f"teacher.model={write_speaker(tmp_path / 'teacher.pth')}"]
+        elif kind == "endpoint":
+            named = ["--set", f"teacher.endpoint.url={server.url}", "--set", "teacher.endpoint.model=m"]
+        else:
+            rows = [
+                {"id": row, "answer": "No.", "finish": "stop"}
+                for split in ("train", "val")
+                for row in read_columns(dataset, split, []).ids
+            ]
+            said = tmp_path / "said.jsonl"
+            said.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+            named = ["--set", f"teacher.answers={said}"]
+        status, out, err = program(
+            "distill", str(recipe), *named, "--set", f"data={dataset}", "--set", f"base={base}",
+            "--output", str(tmp_path / "run"), "--json",
+        )  # fmt: skip
+    assert status == 0, err
+    made = json.loads(out)
+    assert set(made) == {"instructions", "adapter", "agreement"}
+    written = (Path(made["instructions"]) / "train.jsonl").read_text("utf-8")
+    rows = [json.loads(line) for line in written.splitlines()]
+    assert len(rows) == 75
+    assert {row["answer"] for row in rows} == {"No."}
+    assert json.loads(Path(made["agreement"]).read_text())["agreement"]["rows"] == 1
+
+
+def test_a_recipe_of_answers_with_scores_as_teacher(program, files):
+    files[0].write_text(ANSWERS, "utf-8")
+    given = ["--set", "data=d", "--set", "base=b", "--set", "teacher.scores=s"]
+    status, out, err = program("distill", str(files[0]), *given)
+    assert (status, out) == (2, "")
+    assert "teacher: unknown key 'scores'; expected one of model, answers, endpoint" in err

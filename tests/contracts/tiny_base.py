@@ -27,7 +27,7 @@ class Bytes:
         return [byte + 1 for byte in text.encode()]
 
     def decode(self, ids):
-        return bytes(token - 1 for token in ids)
+        return bytes(token - 1 for token in ids if token)
 
 
 def make_tensors(version="x070", seed=0, n_embd=32, vocab_size=VOCABULARY, n_layer=2):

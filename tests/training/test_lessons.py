@@ -123,3 +123,20 @@ def test_a_file_that_is_no_store_is_refused(tmp_path):
     path.write_text("not a database, but long enough to be taken for one " * 50)
     with pytest.raises(ArtefactError, match=r"lessons.sqlite: cannot hold lessons \(DatabaseError\)"):
         LessonStore(path)
+
+
+def test_answers_are_kept_too(tmp_path):
+    class Echo(Lengths):
+        """Answers with the text."""
+
+        def _teach(self, text):
+            self.asked.append(text)
+            return Lesson({}, answer=text)
+
+    path = tmp_path / "lessons.sqlite"
+    for n_asked in (2, 0):
+        echo = Echo()
+        with LessonStore(path) as store:
+            asked = module.ask(echo, ["é", "b", "é"], store, lambda n, m: None)
+        assert [lesson.answer for lesson in asked.lessons] == ["é", "b", "é"]
+        assert (len(echo.asked), asked.n_asked, asked.n_kept) == (n_asked, n_asked, 2 - n_asked)

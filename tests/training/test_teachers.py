@@ -106,8 +106,9 @@ SECRET = "private words"
     ("row", "message"),
     [
         ("{", "is no JSON"),
-        ([1], "has no scores; expected an object with text or id, and scores"),
+        ([1], "has no scores and no answer; expected an object with text or id, and scores"),
         ({"text": SECRET}, "has no scores"),
+        ({"text": SECRET, "answer": 1}, "has no scores and no answer"),
         ({"text": SECRET, "scores": {"insutl": 1}}, "unknown category 'insutl'; did you mean 'insult'"),
         ({"text": SECRET, "scores": {"insult": 1.5}}, "score of 'insult' is no number within 0..1, or null"),
         ({"text": SECRET, "scores": {"insult": True}}, "score of 'insult' is no number within 0..1"),
@@ -123,3 +124,18 @@ def test_rows_that_are_refused(tmp_path, row, message):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match=r"said.jsonl, after line 0: FileNotFoundError"):
         FileTeacher(tmp_path / "said.jsonl", {})
+
+
+def test_answers_in_a_file_and_what_ask_could_not_finish(tmp_path):
+    path = write(
+        tmp_path / "said.jsonl",
+        {"id": "1", "answer": "Yes.", "finish": "stop"},
+        {"text": "b", "answer": "No.", "scores": {"insult": 0.25}},
+        {"text": "c", "answer": "Categories: ins", "finish": "length"},
+        {"id": "2", "error": {"type": "ContentError", "message": "no text"}},
+        {"text": "e", "answer": ""},
+    )
+    teacher = FileTeacher(path, {"1": "a", "2": "d"})
+    lessons = teacher.teach([Content.from_text(text) for text in "abcde"])
+    assert [lesson.answer for lesson in lessons] == ["Yes.", "No.", None, None, None]
+    assert lessons[1].scores == {"insult": 0.25}

@@ -45,8 +45,8 @@ class EndpointConfig:
     """Up to and with the version, such as "https://api.example.org/v1"."""
     model: str
     """Name of the model there."""
-    categories: tuple[str, ...]
-    """What to ask for."""
+    categories: tuple[str, ...] = ()
+    """What to ask scores for; answers are asked for by the recipe's own instruction."""
     parallel: int = 4
     """Requests under way at once."""
     retries: int = 5

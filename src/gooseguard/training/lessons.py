@@ -41,6 +41,8 @@ class Lesson:
     """Category to calibrated score, 0..1."""
     features: NDArray[np.float32] | None = None
     """float32, (M, C): its hidden features, one row a layer asked for."""
+    answer: str | None = None
+    """What it answers in words, where it was asked in words."""
 
 
 class Teacher(Protocol):
@@ -89,7 +91,8 @@ class LessonStore:
             self._connection = sqlite3.connect(path, timeout=60)
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS lesson (teacher TEXT, content TEXT, scores TEXT NOT NULL, "
-                "rows INTEGER NOT NULL, features BLOB, PRIMARY KEY (teacher, content)) WITHOUT ROWID"
+                "rows INTEGER NOT NULL, features BLOB, answer TEXT, PRIMARY KEY (teacher, content)) "
+                "WITHOUT ROWID"
             )
         except (sqlite3.Error, OSError) as error:
             raise ArtefactError(
@@ -111,13 +114,13 @@ class LessonStore:
             ArtefactError: the file is damaged.
         """
         found = {}
-        query = "SELECT scores, rows, features FROM lesson WHERE teacher = ? AND content = ?"
+        query = "SELECT scores, rows, features, answer FROM lesson WHERE teacher = ? AND content = ?"
         try:
             for digest in digests:
                 row = self._connection.execute(query, (teacher, digest)).fetchone()
                 if row is not None:
                     features = None if row[2] is None else np.frombuffer(row[2], "<f4").reshape(row[1], -1)
-                    found[digest] = Lesson(json.loads(row[0]), features)
+                    found[digest] = Lesson(json.loads(row[0]), features, row[3])
         except (sqlite3.Error, ValueError) as error:
             raise ArtefactError(
                 f"{self.path}: is damaged ({type(error).__name__}); remove it to ask the teacher again"
@@ -137,29 +140,39 @@ class LessonStore:
                 json.dumps(dict(lesson.scores), allow_nan=False),
                 0 if lesson.features is None else len(lesson.features),
                 None if lesson.features is None else lesson.features.astype("<f4").tobytes(),
+                lesson.answer,
             )
             for digest, lesson in lessons.items()
         ]
         try:
             with self._connection:
-                self._connection.executemany("INSERT OR REPLACE INTO lesson VALUES (?, ?, ?, ?, ?)", rows)
+                self._connection.executemany("INSERT OR REPLACE INTO lesson VALUES (?, ?, ?, ?, ?, ?)", rows)
         except sqlite3.Error as error:
             raise ArtefactError(f"{self.path}: lessons cannot be kept ({type(error).__name__})") from None
 
 
-def collect(
-    teacher: Teacher,
-    texts: Sequence[str],
-    categories: Sequence[str],
-    store: LessonStore,
-    count: Callable[[int, int], None],
-) -> Taught:
-    """Ask a teacher for texts whose lessons are not kept yet, and lay all lessons out as arrays.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking a teacher."""
+
+    lessons: list[Lesson | None]
+    """One a text, in order; None where it could not judge."""
+    n_asked: int
+    """Contents it was asked for now."""
+    n_kept: int
+    """Contents whose lessons were there already."""
+    n_failed: int
+    """Contents it could not judge."""
+
+
+def ask(
+    teacher: Teacher, texts: Sequence[str], store: LessonStore, count: Callable[[int, int], None]
+) -> Asked:
+    """Ask a teacher for texts whose lessons are not kept yet.
 
     Args:
         teacher: whoever teaches.
         texts: n texts; equal ones are asked for once.
-        categories: the K columns of the scores.
         store: where lessons are kept.
         count: told how many of how many different texts are done.
 
@@ -190,7 +203,33 @@ def collect(
                 f"the last: {failures[-1].type}: {failures[-1].message}; what it answered is kept, "
                 "run again to go on"
             )
-    return _to_arrays(lessons, digests, categories, (len(wanted), n_kept, len(failures)))
+    ordered = [None if digest is None else lessons.get(digest) for digest in digests]
+    return Asked(ordered, len(wanted), n_kept, len(failures))
+
+
+def collect(
+    teacher: Teacher,
+    texts: Sequence[str],
+    categories: Sequence[str],
+    store: LessonStore,
+    count: Callable[[int, int], None],
+) -> Taught:
+    """Ask a teacher, as `ask`, and lay its lessons out as arrays, scores in the columns of `categories`."""
+    asked = ask(teacher, texts, store, count)
+    lessons = asked.lessons
+    scores = np.full((len(lessons), len(categories)), np.nan, np.float32)
+    shapes = {lesson.features.shape for lesson in lessons if lesson and lesson.features is not None}
+    if len(shapes) > 1:
+        raise ArtefactError(f"teacher gave features of several shapes ({sorted(shapes)}); expected one")
+    features = np.full((len(lessons), *shapes.pop()), np.nan, np.float32) if shapes else None
+    for i, lesson in enumerate(lessons):
+        if lesson is None:
+            continue
+        values = [lesson.scores.get(category) for category in categories]
+        scores[i] = [np.nan if value is None else value for value in values]
+        if features is not None and lesson.features is not None:
+            features[i] = lesson.features
+    return Taught(scores, features, asked.n_asked, asked.n_kept, asked.n_failed)
 
 
 def _content(text: str) -> Content | None:
@@ -198,25 +237,3 @@ def _content(text: str) -> Content | None:
         return Content.from_text(text)
     except ContentError:
         return None
-
-
-def _to_arrays(
-    lessons: Mapping[str, Lesson],
-    digests: Sequence[str | None],
-    categories: Sequence[str],
-    counts: tuple[int, int, int],
-) -> Taught:
-    scores = np.full((len(digests), len(categories)), np.nan, np.float32)
-    shapes = {lesson.features.shape for lesson in lessons.values() if lesson.features is not None}
-    if len(shapes) > 1:
-        raise ArtefactError(f"teacher gave features of several shapes ({sorted(shapes)}); expected one")
-    features = np.full((len(digests), *shapes.pop()), np.nan, np.float32) if shapes else None
-    for i, digest in enumerate(digests):
-        lesson = None if digest is None else lessons.get(digest)
-        if lesson is None:
-            continue
-        values = [lesson.scores.get(category) for category in categories]
-        scores[i] = [np.nan if value is None else value for value in values]
-        if features is not None and lesson.features is not None:
-            features[i] = lesson.features
-    return Taught(scores, features, *counts)

@@ -1,4 +1,4 @@
-"""Teachers: any scorer, a torch checkpoint with its hidden features, or scores from a file."""
+"""Teachers: any scorer, a torch checkpoint with its hidden features, or what a file says."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = 16384
 """Padded tokens that a checkpoint runs at once."""
+
+
+CUT = ("length", "time")
+"""How `gooseguard ask --json` says that an answer is cut, which would teach half of one."""
 
 
 class ScorerTeacher:
@@ -102,13 +106,13 @@ class CheckpointTeacher:
 
 
 class FileTeacher:
-    """Teaches scores that somebody wrote down, by any means, for texts or for the ids of a dataset's rows."""
+    """Teaches what somebody wrote down, by any means, for texts or for the ids of a dataset's rows."""
 
     def __init__(self, path: Path, ids: Mapping[str, str]) -> None:
-        """Read JSON Lines of `{"text": …, "scores": {…}}` or `{"id": …, "scores": {…}}`.
+        """Read JSON Lines: `text` or `id`, and `scores`, an `answer`, or both.
 
-        What `gooseguard score --json` writes is of the second form, where it was given rows with the
-        dataset's ids.
+        What `gooseguard score --json` and `gooseguard ask --json` write is of this form, where they were
+        given rows with the dataset's ids.
 
         Args:
             path: the file.
@@ -126,7 +130,8 @@ class FileTeacher:
                         self._read(line, f"{path.name}, line {number}", ids)
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
-                f"{path.name}, after line {number}: {type(error).__name__}; expected JSON Lines of scores"
+                f"{path.name}, after line {number}: {type(error).__name__}; "
+                "expected JSON Lines of scores or answers"
             ) from None
         self.name = f"{path.stem}@{digest_file(path)[:12]}"
         self.categories = frozenset(name for lesson in self._lessons.values() for name in lesson.scores)
@@ -136,9 +141,16 @@ class FileTeacher:
             row = json.loads(line)
         except ValueError:
             raise DataError(f"{place}: is no JSON; expected one object a line") from None
-        scores = row.get("scores") if isinstance(row, dict) else None
-        if not isinstance(scores, dict):
-            raise DataError(f"{place}: has no scores; expected an object with text or id, and scores")
+        row = row if isinstance(row, dict) else {}
+        if "error" in row or row.get("finish") in CUT:
+            # What whoever wrote the file could not judge, or not finish.
+            return
+        answer, scores = row.get("answer"), row.get("scores", {} if "answer" in row else None)
+        if not isinstance(scores, dict) or not isinstance(answer, str | None):
+            raise DataError(
+                f"{place}: has no scores and no answer; expected an object with text or id, and scores or "
+                "an answer"
+            )
         taxonomy = load_taxonomy()
         for category, value in scores.items():
             if category not in taxonomy:
@@ -148,8 +160,8 @@ class FileTeacher:
         text = row.get("text", ids.get(str(row.get("id"))))
         # Rows of other datasets do no harm.
         if isinstance(text, str):
-            self._lessons[Content.from_text(text).digest()] = Lesson(scores)
+            self._lessons[Content.from_text(text).digest()] = Lesson(scores, answer=answer or None)
 
     def teach(self, contents: Sequence[Content]) -> list[Lesson | ScoreError]:
-        """Give the scores of each content, none where the file says nothing of it."""
+        """Give what the file says of each content, which may be nothing."""
         return [self._lessons.get(content.digest(), Lesson({})) for content in contents]
