@@ -9,25 +9,29 @@
 namespace gooseguard {
 
 // The trie is a double array. Source: Aoe, An Efficient Digital Search Algorithm by Using a Double-Array Structure
-// (1989): one array of cells, in which the children of a node lie at its base plus their byte, and each cell names its
-// parent, so that a step is one read and one comparison.
+// (1989): one array of cells, in which the children of a node lie at its base plus their byte. There a cell names its
+// parent; here bases are unique, and the byte is enough. A step is one read and one comparison.
 
 namespace {
 
-constexpr std::int32_t kRoot = 0;
 constexpr std::size_t kBytes = 256;
+constexpr std::size_t kMostIds = 65536;
 
 std::uint8_t byte_at(std::string_view text, std::size_t index) { return static_cast<std::uint8_t>(text[index]); }
+
+std::uint16_t bit_of(std::uint8_t byte) { return static_cast<std::uint16_t>(1U << (byte % 16)); }
 
 }  // namespace
 
 // Tokens [begin, end) of the sorted list, which share their first `depth` bytes, those of `node`.
 struct WorldTokenizer::Group {
-  std::size_t begin, end, depth;
-  std::int32_t node;
+  std::size_t begin, end, depth, node;
 };
 
-WorldTokenizer::WorldTokenizer(const std::vector<std::string_view>& tokens) : longest_(kBytes * kBytes, 1) {
+WorldTokenizer::WorldTokenizer(const std::vector<std::string_view>& tokens) : starts_(kBytes * kBytes) {
+  if (tokens.size() > kMostIds) {
+    throw ArtefactError("vocabulary: " + std::to_string(tokens.size()) + " ids, expected at most 65536");
+  }
   std::vector<std::int32_t> ids;
   for (std::size_t id = 0; id < tokens.size(); ++id) {
     if (!tokens[id].empty()) ids.push_back(static_cast<std::int32_t>(id));
@@ -46,7 +50,7 @@ WorldTokenizer::WorldTokenizer(const std::vector<std::string_view>& tokens) : lo
     if (text.size() == 1) {
       ++single;
     } else {
-      std::uint16_t& longest = longest_[byte_at(text, 0) * kBytes + byte_at(text, 1)];
+      std::uint16_t& longest = starts_[byte_at(text, 0) * kBytes + byte_at(text, 1)].longest;
       longest = std::max(longest, static_cast<std::uint16_t>(std::min<std::size_t>(text.size(), UINT16_MAX)));
       if (text.size() > UINT16_MAX) {
         throw ArtefactError("vocabulary: id " + std::to_string(id) + " has " + std::to_string(text.size()) +
@@ -59,19 +63,39 @@ WorldTokenizer::WorldTokenizer(const std::vector<std::string_view>& tokens) : lo
                         " of the 256 single bytes are no token; expected all, so that every text can be encoded");
   }
   insert(sorted, ids);
+  fill_starts();
+}
+
+void WorldTokenizer::fill_starts() {
+  for (std::size_t first = 0; first < kBytes; ++first) {
+    // Every single byte is a token, and so a node.
+    const Cell& one = cells_[cells_[0].base() + first];
+    for (std::size_t second = 0; second < kBytes; ++second) {
+      Start& start = starts_[first * kBytes + second];
+      const Cell& two = cells_[one.base() + second];
+      const bool is_node = (one.children & bit_of(static_cast<std::uint8_t>(second))) != 0 && two.byte() == second;
+      if (is_node) start.cell = two;
+      if (is_node && two.id != 0) {
+        start.length = 2;
+      } else {
+        start.cell.id = one.id;
+      }
+    }
+  }
 }
 
 void WorldTokenizer::insert(const std::vector<std::string_view>& sorted, const std::vector<std::int32_t>& ids) {
   cells_.assign(kBytes, Cell{});
-  cells_[kRoot].parent = kRoot;
-  std::vector<Group> open{{0, sorted.size(), 0, kRoot}};
+  // The root, which no byte leads to.
+  cells_[0].base_and_byte = 0;
+  std::vector<Group> open{{0, sorted.size(), 0, 0}};
   std::vector<Group> children;
   std::array<std::uint8_t, kBytes> labels{};
-  while (!open.empty()) {
-    Group group = open.back();
-    open.pop_back();
+  // By depth, so that the nodes near the root, which every text passes, lie together.
+  for (std::size_t at = 0; at < open.size(); ++at) {
+    Group group = open[at];
     if (sorted[group.begin].size() == group.depth) {
-      cells_[static_cast<std::size_t>(group.node)].id = ids[group.begin];
+      cells_[group.node].id = static_cast<std::uint16_t>(ids[group.begin]);
       ++group.begin;
     }
     children.clear();
@@ -85,68 +109,76 @@ void WorldTokenizer::insert(const std::vector<std::string_view>& sorted, const s
       children.back().end = i + 1;
     }
     if (count == 0) continue;
-    const std::int32_t base = place(labels, count);
-    cells_[static_cast<std::size_t>(group.node)].base = base;
+    const std::uint32_t base = place(labels, count);
+    cells_[group.node].base_and_byte += base * 512;
     for (std::size_t i = 0; i < count; ++i) {
+      cells_[group.node].children |= bit_of(labels[i]);
       children[i].node = base + labels[i];
-      cells_[static_cast<std::size_t>(children[i].node)].parent = group.node;
+      cells_[children[i].node].base_and_byte = labels[i];
       open.push_back(children[i]);
     }
   }
-  while (cells_.back().parent < 0) cells_.pop_back();
+  while (cells_.back().byte() == Cell::kNoByte) cells_.pop_back();
   // So that base + byte is always inside, whatever the byte.
   cells_.resize(cells_.size() + kBytes);
   cells_.shrink_to_fit();
+  std::vector<bool>().swap(is_base_);
 }
 
-// Give a base at which the cells of all labels are free; the array grows as needed.
-std::int32_t WorldTokenizer::place(const std::array<std::uint8_t, 256>& labels, std::size_t count) {
+// Give a base that no node has yet, at which the cells of all labels are free; the array grows as needed.
+std::uint32_t WorldTokenizer::place(const std::array<std::uint8_t, 256>& labels, std::size_t count) {
   const auto is_free = [&](std::size_t cell) {
     if (cell >= cells_.size()) cells_.resize(cell + 1 + cell / 2);
-    return cells_[cell].parent < 0;
+    return cells_[cell].byte() == Cell::kNoByte;
   };
-  while (!is_free(static_cast<std::size_t>(first_free_))) ++first_free_;
+  while (!is_free(first_free_)) ++first_free_;
   std::size_t taken = 0;
-  const std::size_t begin = std::max<std::size_t>(static_cast<std::size_t>(first_free_), labels[0] + std::size_t{1});
+  const std::size_t begin = std::max(first_free_, labels[0] + std::size_t{1});
   for (std::size_t first = begin;; ++first) {
     if (!is_free(first)) {
       ++taken;
       continue;
     }
     const std::size_t base = first - labels[0];
-    bool fits = true;
+    if (base >= is_base_.size()) is_base_.resize(base + 1 + base / 2);
+    bool fits = !is_base_[base];
     for (std::size_t i = 1; i < count && fits; ++i) fits = is_free(base + labels[i]);
     if (!fits) continue;
+    is_base_[base] = true;
     // Where nearly all is taken the next searches would only read; a few free cells are given up.
-    if (first - begin >= 64 && taken * 20 >= (first - begin) * 19) first_free_ = static_cast<std::int32_t>(first);
-    return static_cast<std::int32_t>(base);
+    if (first - begin >= 64 && taken * 20 >= (first - begin) * 19) first_free_ = first;
+    return static_cast<std::uint32_t>(base);
   }
 }
 
 std::size_t WorldTokenizer::encode(std::string_view data, bool is_last, std::vector<std::int32_t>& ids) const {
   std::size_t position = 0;
   const Cell* const cells = cells_.data();
-  while (position < data.size()) {
-    if (!is_last) {
-      const std::size_t rest = data.size() - position;
-      if (rest < 2 || rest < longest_[byte_at(data, position) * kBytes + byte_at(data, position + 1)]) break;
-    }
-    std::int32_t node = kRoot;
-    std::int32_t id = -1;
-    std::size_t end = position;
-    for (std::size_t next = position; next < data.size();) {
-      const std::int32_t child = cells[node].base + byte_at(data, next);
-      if (cells[child].parent != node) break;
-      node = child;
+  while (position + 1 < data.size()) {
+    const Start& start = starts_[byte_at(data, position) * kBytes + byte_at(data, position + 1)];
+    if (!is_last && data.size() - position < start.longest) return position;
+    Cell cell = start.cell;
+    std::int32_t id = cell.id;
+    std::size_t end = position + start.length;
+    for (std::size_t next = position + 2; next < data.size();) {
+      const std::uint8_t byte = byte_at(data, next);
+      if ((cell.children & bit_of(byte)) == 0) break;
+      const Cell child = cells[cell.base() + byte];
+      if (child.byte() != byte) break;
+      cell = child;
       ++next;
-      if (cells[node].id >= 0) {
-        id = cells[node].id;
+      if (cell.id != 0) {
+        id = cell.id;
         end = next;
       }
     }
-    // Every single byte is a token, so that this ends.
     ids.push_back(id);
     position = end;
+  }
+  // One byte is a token; it could begin a longer one if more followed.
+  if (is_last && position < data.size()) {
+    ids.push_back(cells[cells[0].base() + byte_at(data, position)].id);
+    ++position;
   }
   return position;
 }

@@ -75,6 +75,9 @@ class WorldTokenizer:
     def encode(self, data: bytes, *, is_last: bool) -> tuple[list[int], int]:
         """Give ids, and how many bytes they are of: all with `is_last`, else those that are certain."""
 
+    def encode_text(self, text: str | bytes, /) -> list[int]:
+        """Give the ids of a whole text; a str is taken as UTF-8, a lone surrogate as its three bytes."""
+
     def encode_batch(
         self, texts: Sequence[str | bytes]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:

@@ -234,6 +234,7 @@ def test_without_the_package(monkeypatch):
         ([b"", b"a"], "255 of the 256 single bytes are no token"),
         ([*SMALL, b"ab"], "id 261 repeats an earlier token"),
         ([*SMALL, b"x" * 65536], "id 261 has 65536 bytes, expected at most 65535"),
+        ([*SMALL, *(b"%d." % i for i in range(65_300))], "65561 ids, expected at most 65536"),
     ],
 )
 def test_vocabularies_that_are_none(matcher, tokens, message):
@@ -244,9 +245,21 @@ def test_vocabularies_that_are_none(matcher, tokens, message):
             matcher(tokens)
 
 
-def test_a_batch_of_something_else(small):
+def test_something_else_than_texts(small):
     with pytest.raises(TypeError):
         small.encode_batch([5])
+    for other in (5, None, [5]):
+        with pytest.raises(TypeError):
+            small.encode(other)
+
+
+def test_text_of_every_kind_and_length(small):
+    # ASCII, one, two and four bytes a code point; longer than what is done without the interpreter's lock.
+    for text in ("ab", "é\xff", "яб", "a\U0001f926", "\ud800", "ab" * 5000):
+        data = text.encode("utf-8", "surrogatepass")
+        kinds = (text, data, bytearray(data), memoryview(data))
+        expected = small.encode_batch([text]).ids.tolist()
+        assert [small.encode(kind) for kind in kinds] == [expected] * 4
 
 
 def test_importing_and_reading_it_needs_no_torch():

@@ -62,7 +62,8 @@ class WorldTokenizer:
             vocab_size: number of ids, at least that of `tokens`; as many by default.
 
         Raises:
-            ArtefactError: a byte has no token of its own, a token repeats another or is too long.
+            ArtefactError: a byte has no token of its own, a token repeats another or is too long, or
+                there are too many ids.
         """
         tokens = list(tokens)
         if not tokens or tokens[END_OF_TEXT]:
@@ -118,7 +119,7 @@ class WorldTokenizer:
 
     def encode(self, text: str | bytes) -> list[int]:
         """Give the ids of `text`; a str is taken as UTF-8, a lone surrogate as its three bytes."""
-        return self._matcher.encode(_to_bytes(text), is_last=True)[0]
+        return self._matcher.encode_text(text)
 
     def encode_batch(self, texts: Sequence[str | bytes]) -> Encoded:
         """Give the ids of many texts; the native extension works without holding the interpreter's lock."""
@@ -220,6 +221,9 @@ class _Matching(Protocol):
     def encode(self, data: bytes, *, is_last: bool) -> tuple[list[int], int]:
         """Give ids, and how many bytes they are of: all with `is_last`, else those that are certain."""
 
+    def encode_text(self, text: str | bytes, /) -> list[int]:
+        """Give the ids of a whole text."""
+
     def encode_batch(
         self, texts: Sequence[str | bytes]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
@@ -239,6 +243,8 @@ class _Matcher:
     """Longest match by looking up every length that a token with the same two first bytes has."""
 
     def __init__(self, tokens: list[bytes]) -> None:
+        if len(tokens) > VOCAB_SIZE:
+            raise ArtefactError(f"vocabulary: {len(tokens)} ids, expected at most {VOCAB_SIZE}")
         self._ids: dict[bytes, int] = {}
         sizes: dict[bytes, set[int]] = {}
         for number, token in enumerate(tokens):
@@ -280,9 +286,12 @@ class _Matcher:
             position += size
         return ids, position
 
+    def encode_text(self, text: str | bytes, /) -> list[int]:
+        return self.encode(_to_bytes(text), is_last=True)[0]
+
     def encode_batch(
         self, texts: Sequence[str | bytes]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        encoded = [self.encode(_to_bytes(text), is_last=True)[0] for text in texts]
+        encoded = [self.encode_text(text) for text in texts]
         offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
         return np.array([number for ids in encoded for number in ids], dtype=np.int32), offsets
