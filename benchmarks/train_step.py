@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/train_step.py [--versions x070 x060] [--shapes 6x256 12x768] [--tokens 128 512 2048]
 [--batch-tokens 1024] [--threads 1 2] [--runs 5] [--loop-up-to 512] [--bfloat16] [--compile]
-[--memory]
+[--memory] [--json FILE] [--table]
 
 For each version, shape (layers x width), length and number of threads, it runs forward, backward and AdamW of
 the same model, vocabulary 8192, interleaved; float32, or with --bfloat16 matrices under autocast:
@@ -15,11 +15,15 @@ the same model, vocabulary 8192, interleaved; float32, or with --bfloat16 matric
 and prints tokens a second (medians of the runs by the clock), the ratio chunks / product by the clock, and
 the same by processor time, which other programs on the machine disturb less. `--memory` prints instead the
 peak memory of a step by length, each in a process of its own.
+
+With `--json`, every line is added to FILE too, so that a long run can be cut into parts; with `--table` it
+measures nothing and prints FILE as one table in Markdown, the last line of each kind.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     Recurrence = Callable[..., tuple[Tensor, Tensor]]
 
 VOCABULARY = 8192
+RATIOS = ("chunks / product", "compiled / product", "loop / product")
 
 
 def product(*inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,7 +138,34 @@ def measure(given: argparse.Namespace, version: str, shape: str, n_token: int) -
         step(autocast(model), tokens, optimizer)
         clock["loop"] = [time.perf_counter() - begin[0]]
         processor["loop"] = [time.process_time() - begin[1]]
-    print_line(f"{version} L{shape.replace('x', ' D')} T={n_token} B={n_sequence}", tokens, clock, processor)
+    what = f"{version} L{shape.replace('x', ' D')}"
+    print_line(f"{what} T={n_token} B={n_sequence}", tokens, clock, processor)
+    if given.json is not None:
+        kind = {
+            "model": what,
+            "dtype": "bf16" if given.bfloat16 else "f32",
+            "T": n_token,
+            "B": n_sequence,
+            "threads": torch.get_num_threads(),
+        }
+        medians = {name: [statistics.median(table[name]) for table in (clock, processor)] for name in clock}
+        with given.json.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"kind": kind, "runs": given.runs, "medians_s": medians}) + "\n")
+
+
+def print_table(path: Path) -> None:
+    """Print what `--json` gathered; ratios are by processor time, and by the clock in brackets."""
+    rows = {json.dumps(row["kind"]): row for row in map(json.loads, path.read_text("utf-8").splitlines())}
+    head = ["model", "dtype", "T", "B", "threads", "chunks, tokens/s", "product, tokens/s", *RATIOS]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for row in rows.values():
+        kind, medians = row["kind"], row["medians_s"]
+        words = [str(kind[name]) for name in ("model", "dtype", "T", "B", "threads")]
+        words += [f"{kind['T'] * kind['B'] / medians[name][0]:,.0f}" for name in ("chunks", "product")]
+        for name in ("chunks", "compiled", "loop"):
+            ratios = [x / y for x, y in zip(medians.get(name, ()), medians["product"], strict=False)]
+            words.append(f"{ratios[1]:.2f} ({ratios[0]:.2f})" if ratios else "")
+        print(f"| {' | '.join(words)} |")
 
 
 def print_line(
@@ -205,7 +237,12 @@ def main() -> None:
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
+    if given.table:
+        print_table(given.json)
+        return
     dtype = "bfloat16 under autocast" if given.bfloat16 else "float32"
     print(f"torch {torch.__version__}, {dtype}, {given.runs} runs", flush=True)
     for version in given.versions:

@@ -23,6 +23,10 @@ so that only the chain of chunk states is sequential. As log_w > -0.6066, 1/P st
 of 16 tokens (and below 3e8 for one of 32): far from float32's limits. docs/design/0002-chunked-wkv.md derives
 this and the backward pass, and says why the triangular system is solved and not expanded.
 
+Under autocast the products that no state depends on, those of the outputs and of most gradients, run in its
+dtype, as the layers around them do; states, and whatever goes into one, stay in float32
+(docs/design/0006-training-speed.md).
+
 Source: equations of RWKV-7 "Goose" (arXiv 2503.14456, section 3 and appendix); the triangular (UT) form is
 that of Yang et al., *Parallelizing Linear Transformers with the Delta Rule over Sequence Length* (arXiv
 2406.06484); the derivation with decay is ours.
@@ -45,6 +49,11 @@ def _split(x: Tensor, chunk: int) -> Tensor:
     """View (B, T, H, N) as chunks, (B, H, T / C, C, N)."""
     n_batch, n_token, n_head, size = x.shape
     return x.view(n_batch, n_token // chunk, chunk, n_head, size).permute(0, 3, 1, 2, 4)
+
+
+def _each(x: Tensor) -> tuple[Tensor, ...]:
+    """Give the chunks of (B, H, T / C, …), one after another, (B H, …) each: views, made at once."""
+    return x.flatten(0, 1).unbind(1)
 
 
 def _sums(x: Tensor, *, is_reversed: bool = False) -> Tensor:
@@ -83,6 +92,7 @@ class _ChunkedWkv(torch.autograd.Function):
         b: Tensor,
         state: Tensor,
         chunk: int,
+        rounded: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         r, log_w, k, v, a, b = (_split(x, chunk) for x in (r, log_w, k, v, a, b))
         n_batch, n_head, n_chunk, _, size = r.shape
@@ -106,17 +116,21 @@ class _ChunkedWkv(torch.autograd.Function):
         added = G[..., :chunk, chunk:] @ Z[..., chunk:, :]
         states = r.new_empty(n_batch, n_head, n_chunk + 1, size, size)
         states[:, :, 0] = state
-        for i in range(n_chunk):
-            S = states[:, :, i]
-            U = inverse[:, :, i] @ (X[:, :, i, :chunk] @ S.transpose(-1, -2) + added[:, :, i])
-            Z[:, :, i, :chunk] = U
-            states[:, :, i + 1] = (S + Z[:, :, i].transpose(-1, -2) @ J[:, :, i]) * decay[:, :, i]
+        chunks = zip(*map(_each, (inverse, X, J, Z, added, decay)), strict=True)
+        S, *after = _each(states)
+        # Each line is one product, which adds what it has to and writes where it should.
+        for own, (T, x, j, z, plus, d) in zip(after, chunks, strict=True):
+            torch.bmm(T, torch.baddbmm(plus, x[:, :chunk], S.mT), out=z[:, :chunk])
+            S = torch.mul(torch.baddbmm(S, z.mT, j), d, out=own)
         y = r.new_empty(n_batch, n_chunk * chunk, n_head, size)
-        read = X[..., chunk:, :] @ states[:, :, :-1].transpose(-1, -2)
-        torch.add(read, G[..., chunk:, :] @ Z, out=_split(y, chunk))
+        end = states[:, :, -1].clone()
+        # From here on nothing goes back into the states.
+        states = states.to(rounded)
+        read = X[..., chunk:, :].to(rounded) @ states[:, :, :-1].mT
+        torch.add(read, G[..., chunk:, :].to(rounded) @ Z.to(rounded), out=_split(y, chunk))
         ctx.chunk = chunk
         ctx.save_for_backward(X, J, Z, G, inverse, states, grow)
-        return y, states[:, :, -1].clone()
+        return y, end
 
     @staticmethod
     def backward(
@@ -126,30 +140,28 @@ class _ChunkedWkv(torch.autograd.Function):
         chunk: int = ctx.chunk
         X, J, Z, G, inverse, states, grow = ctx.saved_tensors
         dY, dS = _split(gradients[0].contiguous(), chunk), gradients[1].clone()
-        n_chunk = X.shape[2]
         decay = grow[..., -1:, :]
         # W = [D; dY], where D is the gradient of the right-hand side of the triangular system.
         W = torch.empty_like(X)
         W[..., chunk:, :] = dY
         dU_local = G[..., chunk:, :chunk].transpose(-1, -2) @ W[..., chunk:, :]
-        d_decayed = torch.empty_like(states[:, :, 1:])
-        d_end = torch.empty_like(decay)
-        for i in reversed(range(n_chunk)):
-            d_end[:, :, i] = (dS * states[:, :, i + 1]).sum(-2, keepdim=True)
-            dS = dS * decay[:, :, i]
-            d_decayed[:, :, i] = dS
-            dU = dU_local[:, :, i] + J[:, :, i, :chunk] @ dS.transpose(-1, -2)
-            W[:, :, i, :chunk] = inverse[:, :, i].transpose(-1, -2) @ dU
-            dS = dS + W[:, :, i].transpose(-1, -2) @ X[:, :, i]
-        dG = (W @ Z.transpose(-1, -2)).mul_(_mask(chunk, X))
-        dX = (dG @ J).add_(W @ states[:, :, :-1])
-        dJ = (dG.transpose(-1, -2) @ X).add_(Z @ d_decayed)
+        d_decayed = torch.empty_like(states[:, :, 1:], dtype=X.dtype)
+        chunks = zip(*map(_each, (inverse, X, J, W, dU_local, decay, d_decayed)), strict=True)
+        dS = dS.flatten(0, 1)
+        for T, x, j, w, plus, d, decayed in reversed(list(chunks)):
+            torch.mul(dS, d, out=decayed)
+            torch.bmm(T.mT, torch.baddbmm(plus, j[:, :chunk], decayed.mT), out=w[:, :chunk])
+            dS = torch.baddbmm(decayed, w.mT, x)
+        d_end = (d_decayed * states[:, :, 1:]).sum(-2, keepdim=True) / decay
+        x, j, z, w, g, d = (t.to(states.dtype) for t in (X, J, Z, W, G[..., chunk:], d_decayed))
+        dG = (w @ z.mT).mul_(_mask(chunk, w))
+        dX = (dG @ j).add_(w @ states[:, :, :-1]).to(X.dtype)
+        dJ = (dG.mT @ x).add_(z @ d).to(X.dtype)
         # Laid out as the inputs are; each is written once, through a view as chunks.
-        n_batch, n_head, _, _, size = X.shape
+        n_batch, n_head, n_chunk, _, size = X.shape
         out = [X.new_empty(n_batch, n_chunk * chunk, n_head, size) for _ in range(6)]
         dr, d_log_w, dk, dv, da, db = (_split(x, chunk) for x in out)
-        written = J[..., chunk:, :] @ d_decayed.transpose(-1, -2)
-        torch.add(written, G[..., chunk:].transpose(-1, -2) @ W, out=dv)
+        torch.add(j[..., chunk:, :] @ d.mT, g.mT @ w, out=dv)
         dA_A = dX[..., :chunk, :] * X[..., :chunk, :]
         d_total = torch.addcmul(dA_A, dX[..., chunk:, :], X[..., chunk:, :])
         d_total.addcmul_(dJ[..., :chunk, :], J[..., :chunk, :], value=-1)
@@ -161,7 +173,7 @@ class _ChunkedWkv(torch.autograd.Function):
         torch.mul(dJ[..., chunk:, :], shrink, out=dk)
         _times_before(dX[..., :chunk, :], grow, da)
         torch.mul(dJ[..., :chunk, :], shrink, out=db)
-        return (*out, dS, None)
+        return (*out, dS.view(n_batch, n_head, size, size), None, None)
 
 
 def wkv7(
@@ -186,20 +198,22 @@ def wkv7(
 
     Returns:
         y, (B, T, H, N), and the state after the last token, (B, H, N, N). Differentiable in every input.
+        Under autocast y, which stays float32, is rounded as the outputs of a layer are; the state is not.
     """
     n_batch, n_token, n_head, size = r.shape
     if state is None:
         state = r.new_zeros(n_batch, n_head, size, size)
     if n_token == 0:
         return r.new_zeros(r.shape), state
-    # The recurrence stays in float32 whatever the layers around it run in.
+    is_rounded = torch.is_autocast_enabled(r.device.type)
+    rounded = torch.get_autocast_dtype(r.device.type) if is_rounded else r.dtype
     with torch.autocast(r.device.type, enabled=False):
         if n_token == 1:
             y, state = _step(r[:, 0], log_w[:, 0], k[:, 0], v[:, 0], a[:, 0], b[:, 0], state)
             return y.unsqueeze(1), state
         # A padded token neither decays nor writes: log_w, k and b are 0.
         inputs = [pad(x, CHUNK).contiguous() for x in (r, log_w, k, v, a, b)]
-        y, state = _ChunkedWkv.apply(*inputs, state, CHUNK)  # type: ignore[no-untyped-call]
+        y, state = _ChunkedWkv.apply(*inputs, state, CHUNK, rounded)  # type: ignore[no-untyped-call]
     return y[:, :n_token], state
 
 
