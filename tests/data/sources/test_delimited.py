@@ -56,6 +56,13 @@ def test_a_missing_column_is_named_even_where_faults_are_skipped(tmp_path):
         read(path, Faults(OnFault.SKIP), required=["id", "text"])
 
 
+def test_a_header_that_is_no_csv_is_named(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('id,"te"xt\n1,a\n')
+    with pytest.raises(DataError, match=r"a\.csv, line 1: is no CSV .*expected a header"):
+        read(path, Faults(OnFault.SKIP))
+
+
 FAULTY = b"id,text\n1,fine\n2,caf\xe9\n3,a,b\n4,fine too\n"
 
 

@@ -67,11 +67,29 @@ def test_the_first_shard_without_a_column_is_a_wrong_layout(folder):
         read(folder)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "middle"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "middle", "name"])
 def test_a_damaged_shard_is_named(folder, damage):
     path = folder / "train-1.parquet"
     data = path.read_bytes()
-    broken = {"cut": data[:-20], "empty": b"", "middle": data[:30] + b"\x00" * 60 + data[90:]}[damage]
+    broken = {
+        "cut": data[:-20],
+        "empty": b"",
+        "middle": data[:30] + b"\x00" * 60 + data[90:],
+        # A column's name that is not UTF-8.
+        "name": data.replace(b"toxicity", b"toxicit\xe9"),
+    }[damage]
     path.write_bytes(broken)
-    with pytest.raises(DataError, match=r"train-1.parquet, after row 0: is damaged or no Parquet"):
+    with pytest.raises(DataError, match=r"train-1\.parquet, after row 0: is damaged or no Parquet"):
         read(folder)
+
+
+def test_a_text_that_is_not_utf_8_is_a_fault_of_its_row(folder):
+    # Binary that is said to be text: Arrow does not look at it when it is written.
+    texts = pa.array([b"a", b"caf\xe9", b"c"]).view(pa.string())
+    pq.write_table(
+        pa.table({"text": texts, "toxicity": pa.array([0.0] * 3, pa.float32())}), folder / "train-1.parquet"
+    )
+    with pytest.raises(DataError, match=r"train-1\.parquet, row 2: holds text that is not UTF-8"):
+        read(folder)
+    rows = read(folder, Faults(OnFault.SKIP))
+    assert [row.example.content.parts[0].text for row in rows] == ["a0", "b0", "a", "c"]

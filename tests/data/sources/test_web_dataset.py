@@ -1,5 +1,6 @@
 """WebDataset shards: rows are files that share a name."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -96,3 +97,15 @@ def test_bad_rows_and_a_cut_shard_are_named(tmp_path):
     faults = Faults(OnFault.SKIP)
     assert 1 <= len(read(tmp_path, path, faults)) < 9
     assert "000.tar, after row" in faults.shown[0]
+
+
+def test_a_zipped_shard_and_one_cut_within_its_gzip_header(tmp_path):
+    write(tmp_path / "a.tar", [("1.txt", b"one"), ("2.txt", b"two")])
+    zipped = gzip.compress((tmp_path / "a.tar").read_bytes())
+    path = tmp_path / "b.tar.gz"
+    path.write_bytes(zipped)
+    assert [row.example.content.parts[0].text for row in read(tmp_path, path)] == ["one", "two"]
+    for n in (3, 9, 15):
+        path.write_bytes(zipped[:n])
+        with pytest.raises(DataError, match=r"b\.tar\.gz, after row 0: the file is damaged or cut off"):
+            read(tmp_path, path)

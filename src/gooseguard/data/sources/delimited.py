@@ -70,7 +70,7 @@ def read_csv(
                 if quoted
                 else csv.reader(stream, delimiter=delimiter, quoting=csv.QUOTE_NONE)
             )
-            columns = list(header) if header is not None else next(rows, [])
+            columns = list(header) if header is not None else _header(rows, name)
             check_columns(columns, required, name)
             while True:
                 number += 1
@@ -89,6 +89,13 @@ def read_csv(
                     yield record
     except (OSError, EOFError, zlib.error) as error:
         faults.add(name, damaged(name, number, error))
+
+
+def _header(rows: Iterator[list[str]], name: str) -> list[str]:
+    try:
+        return next(rows, [])
+    except csv.Error as error:
+        raise DataError(f"{name}, line 1: {_csv_problem(error)}; expected a header") from None
 
 
 def _record(

@@ -18,7 +18,7 @@ from gooseguard.core.errors import ConfigError, DataError
 from gooseguard.data.sources.delimited import check_columns
 from gooseguard.data.sources.json_lines import flatten
 from gooseguard.data.sources.media_files import check_part, read_part
-from gooseguard.data.sources.parquet import import_arrow
+from gooseguard.data.sources.parquet import NOT_UTF8, import_arrow, rows_of
 from gooseguard.data.sources.source import Source
 from gooseguard.data.sources.spec import Record, needed_spec
 
@@ -100,15 +100,18 @@ def read_arrow(
         with arrow.memory_map(str(file)) as mapped, arrow.ipc.open_stream(mapped) as stream:
             check_columns(stream.schema.names, required, name)
             for batch in stream:
-                for cells in batch.to_pylist():
+                for cells in rows_of(batch):
                     number += 1
+                    if cells is None:
+                        faults.add(name, f"{name}, row {number}: {NOT_UTF8}")
+                        continue
                     for column, names in saved.classes.items():
                         value = cells.get(column)
                         # -1 stands for no label.
                         if value is not None:
                             cells[column] = names[value] if 0 <= value < len(names) else None
                     yield Record(name, number, cells)
-    except (OSError, arrow.ArrowException) as error:
+    except (OSError, arrow.ArrowException, UnicodeDecodeError) as error:
         faults.add(name, f"{name}, after row {number}: is damaged ({type(error).__name__}); save it again")
 
 

@@ -69,7 +69,8 @@ def read_json_lines(
 
 def open_bytes(path: Path) -> BinaryIO:
     """Open a file, plain or gzipped."""
-    return cast("BinaryIO", gzip.open(path, "rb")) if path.name.endswith(".gz") else path.open("rb")
+    is_zipped = path.name.endswith((".gz", ".tgz"))
+    return cast("BinaryIO", gzip.open(path, "rb")) if is_zipped else path.open("rb")
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:

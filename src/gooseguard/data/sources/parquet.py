@@ -6,7 +6,7 @@ The shards of a set share one schema; one whose columns differ from the first's 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gooseguard.core.errors import ConfigError
 from gooseguard.data.sources.delimited import check_columns
@@ -30,6 +30,9 @@ SUFFIXES = (".parquet",)
 
 BATCH_ROWS = 2048
 """Rows in memory at a time."""
+
+NOT_UTF8 = "holds text that is not UTF-8; write the file again"
+"""What is wrong with a row that Arrow's format does not allow."""
 
 
 def import_arrow(module: str = "pyarrow") -> ModuleType:
@@ -71,15 +74,30 @@ class ParquetShards:
                     faults.add(name, f"{name}, from row 1: {change}; expected the schema of the first file")
                     return
                 for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                    for fields in batch.to_pylist():
+                    for fields in rows_of(batch):
                         number += 1
-                        yield Record(name, number, flatten(fields))
-        except (OSError, arrow.ArrowException) as error:
+                        if fields is None:
+                            faults.add(name, f"{name}, row {number}: {NOT_UTF8}")
+                        else:
+                            yield Record(name, number, flatten(fields))
+        except (OSError, arrow.ArrowException, UnicodeDecodeError) as error:
             faults.add(
                 name,
                 f"{name}, after row {number}: is damaged or no Parquet ({type(error).__name__}); "
                 "download it again",
             )
+
+
+def rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
+    """Give the rows of a batch; None for one whose text is not UTF-8."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for at in range(batch.num_rows):
+            try:
+                yield from batch.slice(at, 1).to_pylist()
+            except UnicodeDecodeError:
+                yield None
 
 
 def schema_change(first: pa.Schema, other: pa.Schema, required: Sequence[str]) -> str:

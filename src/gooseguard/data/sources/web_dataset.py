@@ -21,7 +21,7 @@ from gooseguard.core.content import Part
 from gooseguard.core.errors import ContentError, DataError
 from gooseguard.data.sources.delimited import damaged
 from gooseguard.data.sources.files import find_files
-from gooseguard.data.sources.json_lines import flatten
+from gooseguard.data.sources.json_lines import flatten, open_bytes
 from gooseguard.data.sources.media_files import SUFFIXES as MEDIA_SUFFIXES
 from gooseguard.data.sources.media_files import check_part
 from gooseguard.data.sources.source import Source
@@ -50,7 +50,8 @@ def read_shard(path: Path, name: str, spec: Spec, faults: Faults) -> Iterator[So
     number, key = 0, None
     members: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r|*") as shard:
+        # Unzipped here: tarfile's own reading of a cut gzip header fails with TypeError (Python 3.11).
+        with open_bytes(path) as stream, tarfile.open(fileobj=stream, mode="r|") as shard:
             for member in shard:
                 if not member.isfile():
                     continue
@@ -59,11 +60,11 @@ def read_shard(path: Path, name: str, spec: Spec, faults: Faults) -> Iterator[So
                 if folder + slash + stem != key:
                     yield from _make(members, key, name, number, spec, faults)
                     key, members, number = folder + slash + stem, {}, number + 1
-                stream = shard.extractfile(member)
-                if member.size > MOST_MEMBER or stream is None:
+                data = shard.extractfile(member)
+                if member.size > MOST_MEMBER or data is None:
                     faults.add(name, f"{name}, row {number}: {extension[:20]} has {member.size:,} bytes")
                     continue
-                members[extension.lower()] = stream.read()
+                members[extension.lower()] = data.read()
         yield from _make(members, key, name, number, spec, faults)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         faults.add(name, damaged(name, number, error))
