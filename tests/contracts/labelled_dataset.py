@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
         ("id", pa.string()), ("parts", pa.list_(PART)), ("labels", pa.map_(pa.string(), pa.float32())),
         ("votes", pa.map_(pa.string(), pa.list_(pa.float32()))), ("subgroups", pa.list_(pa.string())),
         ("source", pa.string()), ("native", pa.string()), ("split", pa.string()), ("rationale", pa.string()),
-        ("language", pa.string()), ("spans", pa.list_(SPAN)),
+        ("language", pa.string()), ("context", pa.list_(PART)), ("spans", pa.list_(SPAN)),
     ]
 )  # fmt: skip
 
@@ -42,6 +42,7 @@ def row(number, text, labels, marked=None, image=None):
     return {
         "id": f"a/{number}", "parts": parts, "labels": list(labels.items()), "votes": None, "subgroups": [],
         "source": "a", "native": "[]", "split": "", "rationale": None, "language": "en", "spans": spans,
+        "context": [],
     }  # fmt: skip
 
 

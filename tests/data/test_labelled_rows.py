@@ -21,12 +21,13 @@ def test_texts_labels_marked_words_and_media(tmp_path):
         made.row(2, "a caption", {"hate": 0.5}, ("hate", "caption"), image="media/1.png"),
         made.row(3, "", {}, image="media/2.png"),
     ]
+    rows[2]["context"] = [{"modality": "text", "text": "how?", "path": None, "sha256": ""}]
     folder = made.write(tmp_path / "set", {"train": rows})
     first, second, third = read_labelled(folder, "train")
     assert (first.id, first.text, dict(first.labels)) == ("a/1", "you <slur>", {"insult": 1.0})
     assert first.quotes == {"insult": ("<slur>",)}
     assert (second.quotes, second.media) == ({"hate": ("caption",)}, (Medium("image", "media/1.png"),))
-    assert (third.text, third.content) == ("", "<image>")
+    assert (third.text, third.context, first.context) == ("", "how?", "")
     assert [row.id for row in read_labelled(folder, "train", 2)] == ["a/1", "a/2"]
     assert (count_rows(folder, "train"), count_rows(folder, "train", 2), count_rows(folder, "val")) == (
         3,

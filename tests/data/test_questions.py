@@ -117,6 +117,11 @@ def test_images_stand_before_the_text():
     assert row.content == "<image>\nyou <slur>, go away"
 
 
+def test_what_a_content_replies_to_stands_before_it_and_says_so():
+    row = replace(ROW, context="how do I?", text="like so")
+    assert row.content == "Earlier, for context only:\nhow do I?\nTo be judged:\nlike so"
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "expected"),
     [

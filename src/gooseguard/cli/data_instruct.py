@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
-from gooseguard.cli.display import open_display
+from gooseguard.cli.display import LINE_EVERY_S, Display, open_display
 from gooseguard.cli.output import Output, open_output
 from gooseguard.core.config import read_config
 from gooseguard.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gooseguard.chat.client import ChatClient
     from gooseguard.data.instruct import InstructConfig, Made
     from gooseguard.data.teacher import Estimate, TeacherConfig
@@ -111,7 +114,25 @@ def _run(config: InstructConfig, folder: Path) -> Made:
         if config.teacher is not None:
             display.say(_estimate_line(estimate_cost(config, dataset, folder)))
             client = stack.enter_context(open_client(config.teacher))
-        return instruct(config, dataset, folder, client, display.count)
+        return instruct(config, dataset, folder, client, _counter(display))
+
+
+def _counter(display: Display) -> Callable[[str, int, int], None]:
+    """Give what shows how far a run is: the bar of a terminal, or a line at each step and now and then."""
+    step_of, last = "", 0.0
+
+    def count(step: str, done: int, total: int) -> None:
+        nonlocal step_of, last
+        if display.bar is not None:
+            display.count(step, done, total)
+            return
+        now = time.monotonic()
+        if step != step_of or now - last > LINE_EVERY_S:
+            step_of, last = step, now
+            of = f" of at most {total:,}" if total else ""
+            display.say(f"{step}: {done:,}{of}" if done else step)
+
+    return count
 
 
 def open_client(teacher: TeacherConfig) -> ChatClient:

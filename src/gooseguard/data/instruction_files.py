@@ -143,7 +143,7 @@ def to_llava(pair: Pair) -> dict[str, Any] | None:
     if len(paths) < len(row.media):
         return None
     # The image first, as both expect it.
-    images, text = "<image>\n" * len(paths), f"\n{row.text}" if row.text else ""
+    images, text = "<image>\n" * len(paths), f"\n{row.words}" if row.words else ""
     made: dict[str, Any] = {"id": pair.id}
     if paths:
         made["image"] = paths[0] if len(paths) == 1 else paths

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-COLUMNS = ("id", "parts", "labels", "source", "language", "spans")
-"""Columns that are read, where they are there: datasets of format version 1 have no spans."""
+COLUMNS = ("id", "parts", "context", "labels", "source", "language", "spans")
+"""Columns that are read, where they are there: format version 1 has neither spans nor context."""
 
 BATCH_ROWS = 2048
 """Rows in memory at a time."""
@@ -73,6 +73,7 @@ def _to_labelled(row: Mapping[str, Any]) -> LabelledRow:
         media=tuple(
             Medium(part["modality"], part["path"] or "") for part in parts if part["modality"] != "text"
         ),
+        context="\n".join(part["text"] for part in row.get("context") or () if part["text"]),
         source=row["source"],
         language=row["language"],
     )

@@ -33,6 +33,10 @@ IMAGE = "<image>"
 """Stands for an image in a content, as in LLaVA's format."""
 
 
+EARLIER, JUDGED = "Earlier, for context only:", "To be judged:"
+"""Stand before what a content replies to, and before the content then."""
+
+
 class Kind(StrEnum):
     """What a question asks for."""
 
@@ -65,6 +69,8 @@ class LabelledRow:
     """Category to the words that annotators marked."""
     media: tuple[Medium, ...] = ()
     """Its other parts, in order."""
+    context: str = ""
+    """What the content replies to; shown, not judged."""
     source: str = ""
     """Name of the published set."""
     language: str | None = None
@@ -72,9 +78,14 @@ class LabelledRow:
 
     @property
     def content(self) -> str:
-        """Give the content as a question shows it: a line for each image, then the text."""
+        """Give the content as a question shows it: a line for each image, what it replies to, the text."""
         images = [IMAGE for medium in self.media if medium.modality == "image"]
-        return "\n".join([*images, *([self.text] if self.text else [])])
+        return "\n".join([*images, *([self.words] if self.words else [])])
+
+    @property
+    def words(self) -> str:
+        """Give the text, after what it replies to where there is such."""
+        return f"{EARLIER}\n{self.context}\n{JUDGED}\n{self.text}" if self.context else self.text
 
 
 @dataclass(frozen=True, slots=True)
