@@ -13,6 +13,7 @@ from gooseguard.data.questions import Kind, LabelledRow, Medium, Question
 
 ROW = LabelledRow("a/1", "you <slur>", {"insult": 1.0}, source="a", language="en")
 QUESTION = Question(ROW, Kind.YES_NO, "yes_no/3", "Is it an insult?", ("insult",), ("insult",), None, "Yes.")
+IMAGE = (Medium("image", "media/1.png"),)
 PAIR = Pair(QUESTION, "Yes. It is.", "instruction", "labels", "d" * 64, 7)
 
 
@@ -86,3 +87,15 @@ def test_files_are_closed_where_writing_breaks_off(tmp_path):
     with pytest.raises(RuntimeError, match="stop"), PairWriter(tmp_path / "a", tmp_path) as writer:
         writer.write("train", PAIR)
         raise RuntimeError("stop")
+
+
+def test_a_text_that_speaks_of_images_has_none_of_its_own(tmp_path):
+    pair = replace(pair_of(1, text="<image> you <slur>", media=IMAGE), answer='Yes, "<image> you".')
+    write(tmp_path / "a", [("train", pair)])
+    [row] = json.loads((tmp_path / "a" / "llava-train.json").read_text())
+    assert row["conversations"] == [
+        {"from": "human", "value": "<image>\nIs it an insult?\n[image] you <slur>"},
+        {"from": "gpt", "value": 'Yes, "[image] you".'},
+    ]
+    [conversation] = read_instructions(files_of(tmp_path / "a", "train")[0], "chat")
+    assert conversation.turns[0].content == "<image>\n[image] you <slur>"

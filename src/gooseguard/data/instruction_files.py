@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from gooseguard.core.manifest import canonical_json
+from gooseguard.data.questions import without_images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +121,7 @@ def to_row(pair: Pair) -> dict[str, Any]:
         "messages": [
             {"role": "system", "content": question.instruction},
             {"role": "user", "content": row.content},
-            {"role": "assistant", "content": pair.answer},
+            {"role": "assistant", "content": without_images(pair.answer)},
         ],
         "template": pair.template,
         "wording": question.wording,
@@ -149,6 +150,6 @@ def to_llava(pair: Pair) -> dict[str, Any] | None:
         made["image"] = paths[0] if len(paths) == 1 else paths
     made["conversations"] = [
         {"from": "human", "value": f"{images}{pair.question.instruction}{text}"},
-        {"from": "gpt", "value": pair.answer},
+        {"from": "gpt", "value": without_images(pair.answer)},
     ]
     return made

@@ -37,6 +37,11 @@ EARLIER, JUDGED = "Earlier, for context only:", "To be judged:"
 """Stand before what a content replies to, and before the content then."""
 
 
+def without_images(text: str) -> str:
+    """Give a text in which nothing stands for an image: people write `<image>` too."""
+    return text.replace(IMAGE, "[image]")
+
+
 class Kind(StrEnum):
     """What a question asks for."""
 
@@ -84,8 +89,9 @@ class LabelledRow:
 
     @property
     def words(self) -> str:
-        """Give the text, after what it replies to where there is such."""
-        return f"{EARLIER}\n{self.context}\n{JUDGED}\n{self.text}" if self.context else self.text
+        """Give the text, after what it replies to where there is such; it names no image of its own."""
+        text = f"{EARLIER}\n{self.context}\n{JUDGED}\n{self.text}" if self.context else self.text
+        return without_images(text)
 
 
 @dataclass(frozen=True, slots=True)
