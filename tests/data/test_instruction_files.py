@@ -9,6 +9,7 @@ from gooseguard.data import instruction_files
 from gooseguard.data.instruction_files import Pair, PairWriter, to_llava
 from gooseguard.data.instructions import instruction_files as files_of
 from gooseguard.data.instructions import read_instructions
+from gooseguard.data.llava import read_llava
 from gooseguard.data.questions import Kind, LabelledRow, Medium, Question
 
 ROW = LabelledRow("a/1", "you <slur>", {"insult": 1.0}, source="a", language="en")
@@ -73,6 +74,16 @@ def test_llava_form(tmp_path):
     )  # fmt: skip
     assert to_llava(film) is None
     assert (writer.n_pairs, writer.n_llava) == ({"train": 4}, {"train": 3})
+
+
+def test_visual_training_reads_llava_form(tmp_path):
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "1.png").write_bytes(b"not looked at here")
+    write(tmp_path / "a", [("train", pair_of(1)), ("train", pair_of(2, media=IMAGE))])
+    first, second = read_llava(tmp_path / "a" / "llava-train.json", tmp_path)
+    assert (first.id, first.turns[0].images, first.turns[0].answer) == ("a/1#yes_no", (), "Yes. It is.")
+    assert second.turns[0].images == (tmp_path / "media" / "1.png",)
+    assert second.turns[0].question.split("\n") == ["", "Is it an insult?", "you <slur>"]
 
 
 def test_equal_pairs_give_equal_bytes(tmp_path):
