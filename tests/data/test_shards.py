@@ -104,5 +104,5 @@ def test_refuses_incomplete_folders_and_unknown_splits(tmp_path):
 def test_says_how_to_install_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ConfigError, match=r"pip install 'gooseguard\[train\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'gooseguard\[data\]'"):
         write(tmp_path / "set", [row("a/1")])

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gooseguard.training.loop import Progress as Standing
 
@@ -72,3 +72,41 @@ def open_display() -> Iterator[Display]:
     )
     with Progress(*columns, console=console) as bar:
         yield Display(console, bar)
+
+
+@contextmanager
+def open_counter() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far the steps of a build are: step, how much is done, of how much (0 if not known)."""
+    console = Console(file=sys.stderr, soft_wrap=True)
+    if not console.is_terminal:
+        yield _Lines(console).count
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=None)
+
+        def count(step: str, done: int, total: int) -> None:
+            bar.update(task, description=step, completed=done, total=total or None)
+
+        yield count
+
+
+class _Lines:
+    """Writes a line when a step begins, and now and then while it goes on."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.step, self.last_line = console, "", 0.0
+
+    def count(self, step: str, done: int, total: int) -> None:
+        """Say how far a step is."""
+        now = time.monotonic()
+        kind = step.partition(" (")[0]
+        if kind != self.step or now - self.last_line > LINE_EVERY_S:
+            self.step, self.last_line = kind, now
+            of_total = f" of {total:,}" if total else ""
+            self.console.print(f"{step}: {done:,}{of_total}" if done else step, highlight=False)

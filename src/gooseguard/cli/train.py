@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.display import Display, open_display
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-    import typer
     from numpy.typing import NDArray
 
     from gooseguard.data.shards import DatasetColumns
@@ -33,6 +34,8 @@ EPILOG = """[bold]Examples[/bold]
 
 [cyan]gooseguard train recipes/starter-text.toml --set data.root=../data/text --output runs/mine[/cyan]
 
+[cyan]gooseguard train recipes/starter-text.toml --dataset datasets/text --plan balanced[/cyan]
+
 [cyan]gooseguard train recipes/mod-rwkv.toml --set base=rwkv7-g1-2.9b.pth --set data=instructions/[/cyan]"""
 
 
@@ -44,22 +47,34 @@ def register(app: typer.Typer) -> None:
         recipe: options.Recipe,
         override: options.Override = None,
         output: options.RunFolder = None,
+        dataset: Annotated[
+            Path | None,
+            typer.Option("--dataset", metavar="FOLDER", help="Train on what `data build` made."),
+        ] = None,
+        plan: Annotated[
+            str | None, typer.Option("--plan", metavar="NAME", help="A plan of the dataset; else original.")
+        ] = None,
         json: options.Json = False,
     ) -> None:
-        config = _read_recipe(recipe, override or [])
-        made = _run(config, output or Path("runs") / config.name)
+        overrides = (override or []) + ([f"plan={plan}"] if plan is not None else [])
+        config = _read_recipe(recipe, overrides)
+        made = _run(config, output or Path("runs") / config.name, dataset)
         if made:
             # Else one of several processes, and not the one that reports.
             write_made(made, is_json=json)
 
 
-def _run(config: TrainConfig | FineTuneConfig | VisualTuneConfig, folder: Path) -> dict[str, Path]:
+def _run(
+    config: TrainConfig | FineTuneConfig | VisualTuneConfig, folder: Path, dataset: Path | None
+) -> dict[str, Path]:
     """Do what a recipe of any kind asks for; give what was written."""
     from gooseguard.training.run import TrainConfig  # noqa: PLC0415  (needs torch: the extra "train")
     from gooseguard.training.visual_config import VisualTuneConfig  # noqa: PLC0415
 
     if isinstance(config, TrainConfig):
-        return run_recipe(config, folder)
+        return run_recipe(config, folder, dataset)
+    if dataset is not None:
+        raise ConfigError("a recipe of this kind names its data itself; leave --dataset out")
     if isinstance(config, VisualTuneConfig):
         return run_visual(config, folder, open_display())
     return run_fine_tune(config, folder, open_display())
@@ -89,15 +104,16 @@ def _read_recipe(recipe: Path, overrides: list[str]) -> TrainConfig | FineTuneCo
     return config
 
 
-def run_recipe(config: TrainConfig, folder: Path) -> dict[str, Path]:
-    """Build the dataset where it is not there yet, train, and export; give what was written."""
+def run_recipe(config: TrainConfig, folder: Path, dataset: Path | None = None) -> dict[str, Path]:
+    """Build the dataset, where it is neither given nor there, train, and export; give what was written."""
     from gooseguard.engine.export import export  # noqa: PLC0415  (only this verb needs them)
     from gooseguard.training.run import train  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
-    dataset = folder / "dataset"
     with open_display() as display:
-        _build_dataset(config, dataset, display)
+        if dataset is None:
+            dataset = folder / "dataset"
+            _build_dataset(config, dataset, display)
         teacher = tfidf_teacher if config.teacher_weight > 0 else None
         checkpoint = train(config, dataset, folder, display.step, display.say, teacher)
         engine_file = folder / f"{config.name}.safetensors"

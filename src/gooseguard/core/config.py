@@ -137,6 +137,11 @@ def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401  (TOML v
         if not isinstance(value, list):
             raise ConfigError(f"{where} is {value!r}, expected a list")
         return tuple(_convert(entry, get_args(hint)[0], where) for entry in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} is {value!r}, expected a table")
+        kind = get_args(hint)[1]
+        return {key: _convert(entry, kind, f"{where}.{key}") for key, entry in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and issubclass(hint, StrEnum):

@@ -45,8 +45,8 @@ TEST_KEYS = "test-keys.txt"
 class BuildConfig:
     """What to build a text dataset from, and how."""
 
-    root: str
-    """Folder of the labelled text sets."""
+    root: str = ""
+    """Folder of the labelled text sets; needed."""
     groups: tuple[str, ...] = ("open", "weak")
     """Groups of sets to read."""
     weak_categories: tuple[str, ...] = ("sexual", "self-harm")
@@ -77,6 +77,10 @@ def build(config: BuildConfig, output: Path, progress: Progress | None = None) -
         DataError: a source is missing or malformed; names file and line.
     """
     report = progress or (lambda step, done, total: None)
+    if not config.root:
+        raise ConfigError(
+            "root is missing; add it, pass --set data.root=…, or name a --dataset that is built"
+        )
     check_fractions(config.val_fraction, config.test_fraction)
     if not 0.0 < config.similarity <= 1.0:
         raise ConfigError(f"similarity is {config.similarity!r}, expected above 0 and at most 1")

@@ -95,6 +95,12 @@ def dedup_key(text: str) -> str:
     return form_key(dedup_form(text))
 
 
+def content_key(text: str, media: Sequence[str] = ()) -> str:
+    """Give the key of a text, or of a text and the SHA-256 (hex) of each medium beside it."""
+    form = dedup_form(text)
+    return form_key("".join(media) + form if media else form)
+
+
 class Shingles(NamedTuple):
     """The shingle set of each text."""
 

@@ -1,37 +1,48 @@
 """Dataset rows <-> a folder of Parquet shards with a manifest. Knows nothing of where rows come from.
 
-A dataset folder holds `manifest.json` (kind `dataset`, format version 1) and, for each split, shards
-`train-00000.parquet`, `val-00000.parquet`, `test-00000.parquet`, …
+A dataset folder holds `manifest.json` (kind `dataset`) and, for each split, shards `train-00000.parquet`,
+`val-00000.parquet`, `test-00000.parquet`, … Here version 1, of texts, is written and both versions are read;
+`pipeline.py` writes version 2, whose columns are those of `tables.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gooseguard.core.content import Content, Modality, Part
+from gooseguard.core.content import Modality
 from gooseguard.core.errors import ArtefactError, ConfigError, DataError
-from gooseguard.core.example import Example
 from gooseguard.core.manifest import Manifest, digest_file, read_manifest, write_manifest
+from gooseguard.core.scorer import Span
+from gooseguard.data.dedup import content_key
+from gooseguard.data.plans import read_plan
+from gooseguard.data.recipe import ORIGINAL
 from gooseguard.data.split import SPLITS
+from gooseguard.data.tables import import_arrow as _import_pyarrow
+from gooseguard.data.tables import to_example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import ModuleType
 
     import pyarrow as pa
 
+    from gooseguard.core.content import Part
+    from gooseguard.core.example import Example
+
 KIND = "dataset"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest that is read."""
+TEXT_VERSION = 1
+"""What `write_shards` writes."""
 SHARD_ROWS = 100_000
 """Most rows of one shard."""
 
@@ -48,6 +59,14 @@ class DatasetRow:
     """JSON: what publishers said of the text, one `{"id", "split", "native"}` a row it was read from."""
     votes: Mapping[str, tuple[float, ...]] | None = None
     """Category to one value an annotator, where single annotations are known."""
+    vote_counts: Mapping[str, int] | None = None
+    """Category to how many annotators labelled it, where that is known."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Category to the weight of its label, where it is not 1."""
+    spans: tuple[Span, ...] = ()
+    """Where annotators saw what they labelled."""
+    cluster: str = ""
+    """Key of the oldest row among its near duplicates; empty in version 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +123,7 @@ def write_shards(
         files = {path.name: digest_file(path) for path in sorted(partial.iterdir())}
         manifest = Manifest(
             kind=KIND,
-            format_version=FORMAT_VERSION,
+            format_version=TEXT_VERSION,
             config=dict(config),
             inputs=dict(inputs),
             files=files,
@@ -132,16 +151,17 @@ def read_split(folder: Path, split: str) -> Iterator[DatasetRow]:
                 yield _to_row(row, folder)
 
 
-def read_columns(folder: Path, split: str, categories: Sequence[str]) -> DatasetColumns:
+def read_columns(folder: Path, split: str, categories: Sequence[str], plan: str = ORIGINAL) -> DatasetColumns:
     """Read one split of a dataset of single texts as columns.
 
     Args:
         folder: the dataset.
         split: `train`, `val` or `test`.
         categories: columns of the labels, in this order; one that no row annotates is all NaN.
+        plan: draws the rows of train, with repeats; other splits are always whole.
 
     Raises:
-        ArtefactError: the folder is no dataset, or not a complete one.
+        ArtefactError: the folder is no dataset, or not a complete one, or has no such plan.
         ConfigError: `split` is unknown, or pyarrow is not installed.
         DataError: a row is not one text.
     """
@@ -150,6 +170,9 @@ def read_columns(folder: Path, split: str, categories: Sequence[str]) -> Dataset
     table = _import_pyarrow().concat_tables(
         [parquet.read_table(path, columns=columns) for path in shard_paths(folder, split)]
     )
+    drawn = read_plan(folder, plan, read_dataset_manifest(folder).files) if split == "train" else None
+    if drawn is not None:
+        table = table.take(_import_pyarrow().array(drawn))
     table = table.combine_chunks()
     if table.num_rows == 0:
         return DatasetColumns([], [], np.full((0, len(categories)), np.nan, np.float32), [], [])
@@ -192,15 +215,6 @@ def shard_paths(folder: Path, split: str) -> list[Path]:
     if not names:
         raise ArtefactError(f"dataset {folder.name}: lists no shard of {split}; build it again")
     return [folder / name for name in names]
-
-
-def _import_pyarrow(module: str = "pyarrow") -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ConfigError(
-            "datasets need pyarrow, which is not installed; run pip install 'gooseguard[train]'"
-        ) from None
 
 
 def _schema() -> pa.Schema:
@@ -264,21 +278,41 @@ def _to_part(part: Part, row_id: str) -> dict[str, str | None]:
 
 
 def _to_row(row: dict[str, Any], folder: Path) -> DatasetRow:
-    if any(part["modality"] != Modality.TEXT or part["text"] is None for part in row["parts"]):
-        raise DataError(
-            f"dataset {folder.name}, row {row['id']!r}: a part is no text; this version reads text only"
-        )
-    parts = tuple(Part.from_text(part["text"]) for part in row["parts"])
-    example = Example(
-        row["id"],
-        Content(parts, (), row["language"]),
-        dict(row["labels"]),
-        tuple(row["subgroups"]),
-        row["source"],
-        row["rationale"],
-    )
+    record: dict[str, Any] = {"context": [], **row, "labels": dict(row["labels"])}
     votes = None if row["votes"] is None else {name: tuple(values) for name, values in row["votes"]}
-    return DatasetRow(example, row["split"], row["native"], votes)
+    counts = row.get("vote_counts")
+    return DatasetRow(
+        to_example(record, partial(_load, folder)),
+        row["split"],
+        row["native"],
+        votes,
+        None if counts is None else dict(counts),
+        dict(row.get("weights", ())),
+        tuple(Span(**span) for span in row.get("spans", ())),
+        row.get("cluster", ""),
+    )
+
+
+def _load(folder: Path, path: str) -> bytes:
+    try:
+        return (folder / path).read_bytes()
+    except OSError as error:
+        raise ArtefactError(f"dataset {folder.name}: {path}: {error.strerror}; build it again") from None
+
+
+def read_keys_of(folder: Path, split: str) -> Iterator[str]:
+    """Give the key of each row of one split, in order; see `dedup.content_key`.
+
+    Raises:
+        ArtefactError: the folder is no dataset, or not a complete one.
+    """
+    parquet = _import_pyarrow("pyarrow.parquet")
+    for path in shard_paths(folder, split):
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=4096, columns=["parts"]):
+            for parts in batch.column(0).to_pylist():
+                texts = [part["text"] for part in parts if part["modality"] == Modality.TEXT]
+                media = [part["sha256"] for part in parts if part["modality"] != Modality.TEXT]
+                yield content_key("\n".join(texts), media)
 
 
 def _label_matrix(labels: pa.MapArray, categories: Sequence[str]) -> npt.NDArray[np.float32]:

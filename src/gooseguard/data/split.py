@@ -74,10 +74,14 @@ def assign_splits(
     return [chosen[cluster] for cluster in members]
 
 
-def _split_of(key: str, val_fraction: float, test_fraction: float, seed: int) -> str:
+def split_point(key: str, seed: int) -> int:
+    """Give where a key falls, 0 to 2^64 - 1, under the secret or the number `seed`."""
     # A key is a hash itself, yet the smallest of many is no uniform number.
-    digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
-    point = int.from_bytes(digest[:8], "big") / 2**64
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big")
+
+
+def _split_of(key: str, val_fraction: float, test_fraction: float, seed: int) -> str:
+    point = split_point(key, seed) / 2**64
     # Test first: another share for val moves nothing into or out of test.
     if point < test_fraction:
         return "test"

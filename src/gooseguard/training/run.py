@@ -23,6 +23,7 @@ from gooseguard.core.errors import ConfigError, DataError
 from gooseguard.core.manifest import canonical_json, digest_file
 from gooseguard.core.taxonomy import load_taxonomy
 from gooseguard.data.build import BuildConfig  # noqa: TC001  (read_config resolves annotations)
+from gooseguard.data.recipe import ORIGINAL
 from gooseguard.data.shards import DatasetColumns, read_columns, read_dataset_manifest
 from gooseguard.models.checkpoint import write_checkpoint
 from gooseguard.models.mod_rwkv import ModRwkv, ModRwkvConfig
@@ -98,6 +99,8 @@ class TrainConfig:
     """Weight of the teacher's scores, where nobody annotated; 0 trains on labels alone."""
     aids: Aids = field(default_factory=Aids)
     """What helps the training."""
+    plan: str = ORIGINAL
+    """Which rows of train are seen, by the name of a plan of the dataset."""
 
     def __post_init__(self) -> None:
         # Here, and not after an hour of fitting.
@@ -121,14 +124,16 @@ def scored_categories(val: DatasetColumns, categories: list[str], least_positive
     ]
 
 
-def read_dataset(dataset: Path, least_positives: int) -> tuple[DatasetColumns, DatasetColumns, list[str]]:
-    """Read training and validation rows, with labels of the categories that can be scored.
+def read_dataset(
+    dataset: Path, least_positives: int, plan: str = ORIGINAL
+) -> tuple[DatasetColumns, DatasetColumns, list[str]]:
+    """Read training rows, as a plan draws them, and validation rows, with labels of the categories to score.
 
     Raises:
         DataError: no category has enough validation positives.
     """
     taxonomy = list(load_taxonomy())
-    val, train = (read_columns(dataset, split, taxonomy) for split in ("val", "train"))
+    val, train = (read_columns(dataset, split, taxonomy, plan) for split in ("val", "train"))
     scored = scored_categories(val, taxonomy, least_positives)
     if not scored:
         raise DataError(f"{dataset}: no category has {least_positives} positive validation rows; add data")
@@ -241,7 +246,7 @@ def train(
         ArtefactError: the run was begun with another recipe or other data.
     """
     say("read dataset")
-    train_split, val, scored = read_dataset(dataset, config.least_positives)
+    train_split, val, scored = read_dataset(dataset, config.least_positives, config.plan)
     work = output / "work"
     work.mkdir(parents=True, exist_ok=True)
     say("train vocabulary")

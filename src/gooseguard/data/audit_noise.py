@@ -1,0 +1,108 @@
+"""Texts and labels -> an estimate of how many labels are wrong, and which rows are the worst.
+
+Each category is cut into folds by cluster, so that no near duplicate teaches what it is asked; a logistic
+regression on hashed words and characters is fitted on the others, and a label is doubted where the model is
+sure of the opposite.
+
+Source: Northcutt, Jiang and Chuang, "Confident Learning", JAIR 70, 2021; here with one fixed confidence in
+    place of a threshold of each class, which rare categories make unsteady.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gooseguard.core.errors import ConfigError
+from gooseguard.data.audit import POSITIVE
+from gooseguard.data.plans import row_chance
+from gooseguard.data.shards import read_split
+from gooseguard.data.split import SPLITS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDS = 3
+SURE = 0.9
+"""Probability from which the model is sure."""
+LEAST = 60
+"""Rows of each class below which a category is not looked at."""
+LISTED = 20
+"""Worst rows listed for each category."""
+
+
+def estimate_noise(folder: Path, most_rows: int = 20_000) -> dict[str, Any]:
+    """Give, for each category, the share of doubted labels among positives and negatives, and the worst rows.
+
+    Args:
+        folder: the dataset.
+        most_rows: rows of a category that are looked at, drawn by the hash of their ids.
+
+    Raises:
+        ConfigError: scikit-learn is not installed.
+    """
+    rows: dict[str, list[tuple[float, str, str, str, float]]] = {}
+    for split in SPLITS:
+        for row in read_split(folder, split):
+            example = row.example
+            texts = [part.text for part in example.content.parts if part.modality == "text"]
+            if not texts:
+                continue
+            chance = row_chance(example.id, 0)
+            for category, label in example.annotated.items():
+                entry = (chance, example.id, row.cluster, "\n".join(texts), label)
+                rows.setdefault(category, []).append(entry)
+    found = {}
+    for category, members in sorted(rows.items()):
+        members.sort()
+        n_positive = sum(entry[4] >= POSITIVE for entry in members)
+        if min(n_positive, len(members) - n_positive) >= LEAST:
+            found[category] = _of_category(members[:most_rows])
+    return found
+
+
+def _of_category(members: list[tuple[float, str, str, str, float]]) -> dict[str, Any]:
+    truth = np.array([entry[4] >= POSITIVE for entry in members])
+    folds = np.array([int(row_chance(entry[2], 1) * FOLDS) for entry in members])
+    chances = np.full(truth.size, np.nan)
+    features = _features([entry[3] for entry in members])
+    for fold in range(FOLDS):
+        held = folds == fold
+        if held.any() and len(set(truth[~held].tolist())) == 2:
+            model = _import("sklearn.linear_model").LogisticRegression(
+                C=4.0, max_iter=200, class_weight="balanced", solver="liblinear", random_state=0
+            )
+            chances[held] = model.fit(features[~held], truth[~held]).predict_proba(features[held])[:, 1]
+    doubt = np.where(truth, 1 - chances, chances)
+    is_doubted = doubt >= SURE
+    worst = np.argsort(-np.nan_to_num(doubt), kind="stable")[:LISTED]
+    return {
+        "rows": int(truth.size),
+        "doubted_positives": round(float(is_doubted[truth].mean()), 4) if truth.any() else None,
+        "doubted_negatives": round(float(is_doubted[~truth].mean()), 4) if not truth.all() else None,
+        "worst": [
+            {"id": members[at][1], "label": members[at][4], "model": round(float(chances[at]), 3)}
+            for at in worst.tolist()
+        ],
+    }
+
+
+def _features(texts: list[str]) -> Any:  # noqa: ANN401  (a SciPy matrix)
+    text = _import("sklearn.feature_extraction.text")
+    words = text.HashingVectorizer(n_features=1 << 18, ngram_range=(1, 2), alternate_sign=False)
+    characters = text.HashingVectorizer(
+        n_features=1 << 18, analyzer="char_wb", ngram_range=(3, 4), alternate_sign=False
+    )
+    return _import("scipy.sparse").hstack([words.transform(texts), characters.transform(texts)], format="csr")
+
+
+def _import(module: str) -> Any:  # noqa: ANN401  (a module)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "the estimate of label noise needs scikit-learn; run: pip install 'gooseguard[train]', "
+            "or leave it out with --no-noise"
+        ) from None

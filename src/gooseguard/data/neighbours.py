@@ -1,0 +1,213 @@
+"""The numbers of prepared batches -> pairs of rows that are nearly equal. Knows no texts and no labels.
+
+Rows are met in order of age. Pairs are proposed by bands of MinHash values (texts) or of perceptual hashes
+(images), and each is verified: by the exact Jaccard similarity of the shingle sets, which are read from
+disk, and by Hamming distance. A bucket's rows are compared with the 256 before them, so that a younger row
+changes nothing between older ones.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gooseguard.data.dedup import BUCKET_WINDOW, Shingles, jaccard
+from gooseguard.data.images import hamming, hash_bands
+from gooseguard.data.prepare import IMAGE, TEXT, prepared_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+U32 = npt.NDArray[np.uint32]
+
+CHUNK_PAIRS = 1 << 15
+"""Pairs verified at a time; bounds the shingles in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What is known of each row by number; about 130 bytes a row, all held in memory."""
+
+    exact: U64
+    """uint64, (n, 2): equal where rows say the same."""
+    key: U64
+    """uint64, (n,): key of the row, see `dedup.form_key`."""
+    point: U64
+    """uint64, (n,): where the key falls, see `split.split_point`."""
+    kind: npt.NDArray[np.uint8]
+    """uint8, (n,): `TEXT`, `IMAGE` or `OTHER`."""
+    phash: U64
+    """uint64, (n,): perceptual hash, of rows of kind `IMAGE`."""
+    bands: U32
+    """uint32, (n_bands, n): of the texts."""
+    begin: I64
+    """int64, (n,): where the row's shingles begin in the file of its batch."""
+    size: npt.NDArray[np.int32]
+    """int32, (n,): how many shingles it has; at least one."""
+    batch: npt.NDArray[np.int32]
+    """int32, (n,): its batch."""
+
+    def reordered(self, order: I64) -> Index:
+        """Give the rows of `order`, int64, (m,), in that order."""
+        return Index(
+            **{
+                field.name: value[:, order] if field.name == "bands" else value[order]
+                for field in fields(self)
+                for value in (getattr(self, field.name),)
+            }
+        )
+
+
+def read_index(work: Path, n_batches: int) -> Index:
+    """Read what `prepare` wrote of all batches."""
+    columns: dict[str, list[npt.NDArray[Any]]] = {field.name: [] for field in fields(Index)}
+    for batch in range(n_batches):
+        with np.load(prepared_path(work, batch) / "index.npz") as arrays:
+            offsets = arrays["offsets"]
+            for name in ("exact", "key", "point", "kind", "phash", "bands"):
+                columns[name].append(arrays[name])
+            columns["begin"].append(offsets[:-1])
+            columns["size"].append(np.diff(offsets).astype(np.int32))
+            columns["batch"].append(np.full(offsets.size - 1, batch, np.int32))
+    return Index(
+        **{name: np.concatenate(parts, axis=1 if name == "bands" else 0) for name, parts in columns.items()}
+    )
+
+
+def first_equal(*columns: npt.NDArray[Any]) -> I64:
+    """Give, for each row, the first row that is equal in all columns; (n,) each; int64, (n,)."""
+    order = np.lexsort(columns)
+    is_new = np.ones(order.size, bool)
+    is_new[1:] = np.any([column[order][1:] != column[order][:-1] for column in columns], axis=0)
+    # Sorting is stable: the first of a run is the smallest row.
+    starts = order[is_new]
+    firsts = np.empty(order.size, np.int64)
+    firsts[order] = starts[np.cumsum(is_new) - 1]
+    return firsts
+
+
+def near_pairs(
+    index: Index,
+    work: Path,
+    similarity: float,
+    image_distance: int,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> I64:
+    """Give the verified pairs of rows of `index`, int64, (2, n_pairs): the older first, in any order.
+
+    Args:
+        index: rows in order of age, best without equal keys.
+        work: the work folder.
+        similarity: least Jaccard similarity of the shingle sets.
+        image_distance: most bits in which two images differ.
+        report: told how many bands are done.
+    """
+    found: list[I64] = [np.zeros((2, 0), np.int64)]
+    texts = np.flatnonzero(index.kind == TEXT)
+    images = np.flatnonzero(index.kind == IMAGE)
+    tables = [(texts, index.bands[:, texts])]
+    if images.size:
+        tables.append((images, hash_bands(index.phash[images])))
+    total = sum(bands.shape[0] for _, bands in tables)
+    done = 0
+    with _ShingleFiles(work) as files:
+        for rows, bands in tables:
+            for band in range(bands.shape[0]):
+                for pairs in _new_pairs(bands, band):
+                    pair_rows = rows[pairs]
+                    likely = pair_rows[:, _is_possible(index, pair_rows, similarity, image_distance)]
+                    found.append(files.verified(index, likely, similarity))
+                done += 1
+                report(done, total)
+    return np.concatenate(found, axis=1)
+
+
+def _new_pairs(bands: U32, band: int) -> Iterator[I64]:
+    """Give the pairs that share the bucket of `band` and of no band before it."""
+    order = np.argsort(bands[band], kind="stable")
+    ordered = bands[band][order]
+    at = np.arange(ordered.size - 1)
+    for distance in range(1, BUCKET_WINDOW + 1):
+        at = at[at + distance < ordered.size]
+        at = at[ordered[at] == ordered[at + distance]]
+        if at.size == 0:
+            return
+        left, right = order[at], order[at + distance]
+        for earlier in range(band):
+            is_new = bands[earlier, left] != bands[earlier, right]
+            left, right = left[is_new], right[is_new]
+        yield np.stack((left, right))
+
+
+def _is_possible(index: Index, pairs: I64, similarity: float, image_distance: int) -> npt.NDArray[np.bool_]:
+    """Say which pairs may be near, by what is in memory; bool, (n_pairs,)."""
+    left, right = pairs
+    sizes = index.size[pairs]
+    is_possible: npt.NDArray[np.bool_] = sizes.min(axis=0) >= similarity * sizes.max(axis=0)
+    of_images = np.flatnonzero(is_possible & (index.kind[left] == IMAGE))
+    if of_images.size:
+        distances = hamming(index.phash[left[of_images]], index.phash[right[of_images]])
+        is_possible[of_images] = distances <= image_distance
+    return is_possible
+
+
+class _ShingleFiles:
+    """Reads shingle sets from the files of the batches."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.open_files: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self.open_files.values():
+            os.close(descriptor)
+
+    def verified(self, index: Index, pairs: I64, similarity: float) -> I64:
+        """Give those of `pairs`, int64, (2, n), whose similarity is enough."""
+        kept = [pairs[:, :0]]
+        # Neighbours in the files are read together.
+        pairs = pairs[:, np.lexsort((pairs[1], pairs[0]))]
+        for begin in range(0, pairs.shape[1], CHUNK_PAIRS):
+            part = pairs[:, begin : begin + CHUNK_PAIRS]
+            rows, positions = np.unique(part, return_inverse=True)
+            positions = positions.reshape(part.shape)
+            likeness = jaccard(self._read(index, rows), positions[0], positions[1])
+            kept.append(part[:, likeness >= similarity])
+        return np.concatenate(kept, axis=1)
+
+    def _read(self, index: Index, rows: I64) -> Shingles:
+        begins, sizes, batches = (column[rows].tolist() for column in (index.begin, index.size, index.batch))
+        read = b"".join(
+            os.pread(self._descriptor(batch), 4 * size, 4 * begin)
+            for batch, begin, size in zip(batches, begins, sizes, strict=True)
+        )
+        offsets = np.concatenate(([0], np.cumsum(sizes)))
+        return Shingles(np.frombuffer(read, np.uint32), offsets.astype(np.int64))
+
+    def _descriptor(self, batch: int) -> int:
+        if batch not in self.open_files:
+            if len(self.open_files) >= 500:
+                os.close(self.open_files.pop(next(iter(self.open_files))))
+            path = prepared_path(self.work, batch) / "shingles.u32"
+            self.open_files[batch] = os.open(path, os.O_RDONLY)
+        return self.open_files[batch]
+
+
+def older_neighbours(pairs: I64) -> Iterator[tuple[int, list[int]]]:
+    """Give each younger row, ascending, with its older neighbours, ascending; int64, (2, n)."""
+    order = np.lexsort((pairs[0], pairs[1]))
+    older, younger = pairs[0][order], pairs[1][order]
+    rows, starts = np.unique(younger, return_index=True)
+    ends = np.append(starts, younger.size)[1:]
+    for row, begin, end in zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        yield row, older[begin:end].tolist()

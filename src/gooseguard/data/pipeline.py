@@ -1,0 +1,389 @@
+"""The stage recipe -> dataset, at any size: read, clean, find duplicates, split, draw plans, write.
+
+What is between the steps lies in a work folder beside the dataset, `.NAME.work`: a run that was stopped
+goes on from it, and the dataset appears whole or not at all. Bytes depend on recipe, inputs and versions,
+not on workers or machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gooseguard.core.errors import ArtefactError, ConfigError, DataError
+from gooseguard.core.manifest import Manifest, canonical_json, digest_file, write_manifest
+from gooseguard.data.assign import (
+    FREE,
+    HELD_OUT,
+    KeyList,
+    assign,
+    count_outcomes,
+    fixed_outcomes,
+    own_splits,
+)
+from gooseguard.data.batches import (
+    BATCH_ROWS,
+    ReadFacts,
+    Reading,
+    digest_inputs,
+    facts_table,
+    read_facts,
+    read_held_out_texts,
+    spill,
+    write_whole,
+)
+from gooseguard.data.build import TEST_KEYS, read_keys
+from gooseguard.data.dataset_card import CARD, write_card
+from gooseguard.data.neighbours import read_index
+from gooseguard.data.plans import draw, read_training_rows, write_plan
+from gooseguard.data.prepare import PrepareTask, prepare, prepared_path
+from gooseguard.data.recipe import ORIGINAL, HeldOutAction
+from gooseguard.data.shards import KIND, read_keys_of
+from gooseguard.data.sources import open_source
+from gooseguard.data.split import SPLITS
+from gooseguard.data.stratification import check_stratification
+from gooseguard.data.tables import MEDIA
+from gooseguard.data.write import add_counts, plan_shards, write_shard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gooseguard.data.assign import Assignment
+    from gooseguard.data.executor import Executor
+    from gooseguard.data.neighbours import Index
+    from gooseguard.data.recipe import DataRecipe
+    from gooseguard.data.sources import Source
+
+FORMAT_VERSION = 2
+"""Of the datasets that this stage writes."""
+
+Progress = Callable[[str, int, int], None]
+"""Told the step, and how much of how much of it is done; 0 where the whole is not known yet."""
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What a build reads."""
+
+    readings: list[Reading]
+    """Held-out texts, then sources, in the order of the recipe."""
+    sources: list[Source]
+    """The sources among them."""
+    key_lists: list[KeyList]
+    """Keys whose rows have their place already; the first that has a key decides."""
+    held_out: dict[int, str] = field(default_factory=dict)
+    """Number of each held-out set to its name."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """Name of each input to its SHA-256."""
+
+
+def build_dataset(
+    recipe: DataRecipe,
+    output: Path,
+    executor: Executor,
+    progress: Progress | None = None,
+    *,
+    restart: bool = False,
+) -> Path:
+    """Build a dataset folder at `output`; give its path. Goes on where an earlier run was stopped.
+
+    Args:
+        recipe: what to build.
+        output: the dataset; must not exist yet.
+        executor: where the pieces run.
+        progress: told how far each step is.
+        restart: throw away what an earlier run left.
+
+    Raises:
+        ConfigError: the recipe is wrong, `output` exists, or a package is missing.
+        DataError: a source is missing or wrong; names file and row.
+        ArtefactError: an earlier run with another recipe or other inputs was left, or the disk is full.
+    """
+    report = progress or (lambda step, done, total: None)
+    if output.exists():
+        raise ConfigError(f"dataset {output}: exists already; remove it or name another folder")
+    work = output.with_name(f".{output.name}.work")
+    if restart:
+        shutil.rmtree(work, ignore_errors=True)
+    try:
+        report("digest inputs", 0, 0)
+        inputs = open_inputs(recipe)
+        _claim(work, recipe, inputs)
+        read, summaries = _prepare_all(recipe, inputs, work, executor, report)
+        index = read_index(work, sum(facts.n_batches for facts in read))
+        assignment = _assign(recipe, inputs, read, index, work, report)
+        facts = _write_all(recipe, inputs, index, assignment, work, executor, report)
+        facts |= _facts_of(inputs, read, summaries, assignment)
+        _finish(recipe, inputs, facts, work, output)
+    except OSError as error:
+        raise ArtefactError(
+            f"dataset {output}: cannot be written ({error.strerror or type(error).__name__}); make room "
+            f"and run "
+            f"the same command again: it goes on from {work.name}"
+        ) from None
+    return output
+
+
+def open_inputs(recipe: DataRecipe) -> Inputs:
+    """Open everything that a recipe names, and take digests; reads no row.
+
+    Raises:
+        ConfigError: a source, a held-out set or the earlier build is not there.
+        DataError: a file cannot be read.
+    """
+    readings: list[Reading] = []
+    sources: list[Source] = []
+    key_lists: list[KeyList] = []
+    held_out: dict[int, str] = {}
+    digests: dict[str, str] = {}
+    for number, held in enumerate(recipe.held_out):
+        held_out[number] = held.name
+        outcome = SPLITS.index("test") if held.action is HeldOutAction.TEST else HELD_OUT + number
+        path = Path(held.path)
+        if path.suffix == ".txt" and _holds_keys(path):
+            keys = np.array(sorted(int(key, 16) for key in read_keys(path)), np.uint64)
+            key_lists.append(KeyList(keys, np.full(keys.size, outcome, np.int16)))
+        else:
+            readings.append(Reading(held.name, partial(read_held_out_texts, held), held_out=held.name))
+        digests |= digest_inputs(f"held_out {held.name}", [(path.name, path)])
+    if recipe.split.previous:
+        key_lists.append(_previous_splits(Path(recipe.split.previous)))
+        digests |= {"previous": digest_file(Path(recipe.split.previous) / "manifest.json")}
+    for config in recipe.sources:
+        for source in open_source(config):
+            if any(source.card.name == other.card.name for other in sources):
+                raise ConfigError(f"source {source.card.name!r} is named twice; expected each set once")
+            sources.append(source)
+            readings.append(Reading(source.card.name, source.rows, config.on_fault))
+            digests |= digest_inputs(
+                source.card.name, ((source.name_of(file), file) for file in source.files)
+            )
+    return Inputs(readings, sources, key_lists, held_out, digests)
+
+
+def _holds_keys(path: Path) -> bool:
+    """Say whether a text file begins with a key, as a file of keys does; an empty one holds texts."""
+    try:
+        with path.open("rb") as stream:
+            first = stream.readline(64).strip()
+    except OSError as error:
+        raise ConfigError(
+            f"held_out {path.name}: {error.strerror}; expected a file of keys or texts"
+        ) from None
+    return len(first) == 16 and all(character in b"0123456789abcdef" for character in first)
+
+
+def _previous_splits(folder: Path) -> KeyList:
+    """Give the key of every row of an earlier build, and its split."""
+    found = {int(key, 16): code for code, split in enumerate(SPLITS) for key in read_keys_of(folder, split)}
+    keys = np.array(sorted(found), np.uint64)
+    return KeyList(keys, np.array([found[key] for key in sorted(found)], np.int16))
+
+
+def _claim(work: Path, recipe: DataRecipe, inputs: Inputs) -> None:
+    """Take the work folder, where it is of the same recipe, inputs and version, or make it."""
+    state = {
+        "recipe": _without_paths(recipe),
+        "inputs": inputs.digests,
+        "code_version": version("gooseguard"),
+        "batch_rows": BATCH_ROWS,
+    }
+    fingerprint = hashlib.sha256(canonical_json(state).encode()).hexdigest()
+    path = work / "fingerprint"
+    if path.is_file():
+        if path.read_text("ascii") != fingerprint:
+            raise ArtefactError(
+                f"{work}: was left by a build of another recipe, other inputs or another version; "
+                "run again with --restart to throw it away"
+            )
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    for folder in ("prepared", "out"):
+        (work / folder).mkdir(parents=True)
+    write_whole(path, fingerprint.encode())
+
+
+def _prepare_all(
+    recipe: DataRecipe, inputs: Inputs, work: Path, executor: Executor, report: Progress
+) -> tuple[list[ReadFacts], list[dict[str, Any]]]:
+    """Read, clean and index everything; give what was read, and the summary of each batch."""
+    is_weak = {source.card.name for source in inputs.sources if source.card.weak}
+
+    def tasks() -> Iterator[PrepareTask]:
+        for batch, reading in spill(
+            inputs.readings, work, lambda number: prepared_path(work, number).is_dir()
+        ):
+            names.append(reading.name)
+            categories = recipe.weak_categories if reading.name in is_weak else None
+            yield PrepareTask(
+                str(work), batch, recipe.seed, recipe.cleaning, categories, bool(reading.held_out)
+            )
+
+    names: list[str] = []
+    summaries: list[dict[str, Any]] = []
+    n_rows = 0
+    for summary in executor.map(prepare, tasks()):
+        summaries.append(summary)
+        n_rows += summary["rows"]
+        report(f"read and clean ({names[-1]})", n_rows, 0)
+    if not n_rows:
+        raise DataError("the sources hold no usable row; expected at least one")
+    return read_facts(work, len(inputs.readings)), summaries
+
+
+def _assign(
+    recipe: DataRecipe,
+    inputs: Inputs,
+    read: Sequence[ReadFacts],
+    index: Index,
+    work: Path,
+    report: Progress,
+) -> Assignment:
+    """Decide what becomes of each row; rows of held-out texts come out as held out."""
+    fixed, ages = fixed_outcomes(index.key, inputs.key_lists)
+    # Held-out texts are older than anything, and equal to nothing: a row must not be merged into one.
+    ages += 1
+    actions = {held.name: (number, held.action) for number, held in enumerate(recipe.held_out)}
+    is_held = np.zeros(index.key.size, bool)
+    for reading, facts in zip(inputs.readings, read, strict=True):
+        if not reading.held_out:
+            continue
+        number, action = actions[reading.held_out]
+        rows = (index.batch >= facts.first_batch) & (index.batch < facts.first_batch + facts.n_batches)
+        fixed[rows] = SPLITS.index("test") if action is HeldOutAction.TEST else HELD_OUT + number
+        ages[rows], is_held[rows] = 0, True
+    index.exact[is_held, 0] = np.flatnonzero(is_held)
+    index.exact[is_held, 1] = 0
+    own = own_splits(index.point, recipe.split.val_fraction, recipe.split.test_fraction)
+    assignment = assign(
+        index,
+        work,
+        fixed,
+        ages,
+        own,
+        recipe.duplicates,
+        lambda done, total: report("find near duplicates", done, total),
+    )
+    assignment.outcome[is_held] = FREE
+    return assignment
+
+
+def _write_all(
+    recipe: DataRecipe,
+    inputs: Inputs,
+    index: Index,
+    assignment: Assignment,
+    work: Path,
+    executor: Executor,
+    report: Progress,
+) -> dict[str, Any]:
+    """Write shards, keys of the test rows and plans into `work/out`; give what is in them."""
+    weak = tuple(source.card.name for source in inputs.sources if source.card.weak)
+    tasks = plan_shards(index, assignment, work, weak, recipe.shard_rows)
+    of_split: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    disputed: Counter[str] = Counter()
+    for number, (task, facts) in enumerate(zip(tasks, executor.map(write_shard, tasks), strict=True)):
+        of_split[task.split].append(facts["counts"])
+        disputed.update(facts["disputed"])
+        report("write", number + 1, len(tasks))
+    counts = {split: add_counts(shards) for split, shards in of_split.items()}
+    out = work / "out"
+    tested = np.unique(index.key[assignment.outcome == SPLITS.index("test")])
+    write_whole(out / TEST_KEYS, "".join(f"{key:016x}\n" for key in tested.tolist()).encode())
+    report("draw plans", 0, 0)
+    shards = [out / f"{task.name}.parquet" for task in tasks if task.split == "train"]
+    plans: dict[str, Any] = {}
+    if recipe.plans:
+        rows = read_training_rows(shards, recipe.seed)
+        for plan in recipe.plans:
+            drawn, plans[plan.name] = draw(plan, rows)
+            write_plan(out, plan.name, drawn)
+    return {
+        "counts": counts,
+        "equal_contents_with_different_labels": dict(sorted(disputed.items())),
+        "plans": {ORIGINAL: {"rows": counts["train"]["rows"]}, **plans},
+        "stratification": check_stratification(counts, recipe.split),
+    }
+
+
+def _facts_of(
+    inputs: Inputs,
+    read: Sequence[ReadFacts],
+    summaries: Sequence[dict[str, Any]],
+    assignment: Assignment,
+) -> dict[str, Any]:
+    dropped: Counter[str] = Counter()
+    done: Counter[str] = Counter()
+    held_batches = {
+        batch
+        for reading, facts in zip(inputs.readings, read, strict=True)
+        if reading.held_out
+        for batch in range(facts.first_batch, facts.first_batch + facts.n_batches)
+    }
+    for batch, summary in enumerate(summaries):
+        if batch not in held_batches:
+            dropped.update(summary["dropped"])
+            done.update(summary["done"])
+    dropped.update(count_outcomes(assignment.outcome, inputs.held_out))
+    kept = (assignment.outcome >= 0) & (assignment.outcome < len(SPLITS))
+    sizes = np.bincount(assignment.cluster[kept], minlength=1)
+    sources = [facts for reading, facts in zip(inputs.readings, read, strict=True) if not reading.held_out]
+    return {
+        "code_version": version("gooseguard"),
+        "rows_read": sum(facts.n_rows for facts in sources),
+        "dropped": dict(sorted(dropped.items())),
+        "cleaned": dict(sorted(done.items())),
+        "skipped": {facts.name: facts_table(facts) for facts in sources if facts.faults},
+        "near_duplicate_pairs": assignment.n_pairs,
+        "clusters": {
+            "count": int((sizes > 0).sum()),
+            "rows_with_near_duplicates": int(sizes[sizes > 1].sum()),
+            "largest": int(sizes.max()),
+        },
+        "held_out": {
+            inputs.held_out[number]: int((assignment.outcome == HELD_OUT + number).sum())
+            for number in inputs.held_out
+        },
+        "sets": {source.card.name: asdict(source.card) for source in inputs.sources},
+        "sets_read": {facts.name: facts.n_rows for facts in sources},
+    }
+
+
+def _without_paths(recipe: DataRecipe) -> dict[str, Any]:
+    """Give the recipe's table without where files lie: digests say what was in them."""
+    table = asdict(recipe)
+    for entry in (*table["sources"], *table["held_out"]):
+        for key in ("path", "mapping"):
+            if key in entry:
+                entry[key] = Path(entry[key]).name
+    table["root"], table["split"]["previous"] = "", Path(table["split"]["previous"]).name
+    return table
+
+
+def _finish(recipe: DataRecipe, inputs: Inputs, facts: dict[str, Any], work: Path, output: Path) -> None:
+    """Write card and manifest, and rename the folder into its place."""
+    out = work / "out"
+    for path in [*out.glob("*.json"), *out.glob("*.partial")]:
+        path.unlink()
+    if (work / MEDIA).is_dir():
+        (work / MEDIA).replace(out / MEDIA)
+    write_whole(out / CARD, write_card(recipe.name, facts).encode())
+    files = {
+        path.relative_to(out).as_posix(): digest_file(path)
+        for path in sorted(out.rglob("*"))
+        # A medium's name is its digest; rows name it.
+        if path.is_file() and path.relative_to(out).parts[0] != MEDIA
+    }
+    manifest = Manifest(KIND, FORMAT_VERSION, _without_paths(recipe), inputs.digests, files, facts)
+    write_manifest(out, manifest)
+    out.replace(output)
+    shutil.rmtree(work, ignore_errors=True)
