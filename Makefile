@@ -30,7 +30,7 @@ test-slow:
 	$(PYTHON) -m pytest -m slow -n $(WORKERS) --dist loadfile
 
 # How far the native engine is from this core's peaks, how soon the first score comes, and peers beside it, those
-# that the `bench` extra brings.
+# that the `bench` extra brings. TEXTS=comments.jsonl.gz, rows with a "text", adds those from strings to scores.
 bench:
 	$(CMAKE) -S native -B build/bench -DGOOSEGUARD_BENCH=ON -DCMAKE_BUILD_TYPE=Release
 	$(CMAKE) --build build/bench --parallel $(WORKERS)
@@ -38,6 +38,8 @@ bench:
 	$(PYTHON) benchmarks/first_score.py
 	$(PYTHON) benchmarks/versions.py
 	$(PYTHON) benchmarks/against_llama.py
+	$(if $(TEXTS),$(PYTHON) benchmarks/python_share.py $(TEXTS))
+	$(if $(TEXTS),$(PYTHON) benchmarks/against_minilm.py $(TEXTS),@echo "strings to scores: skipped, say TEXTS=comments.jsonl.gz")
 
 # The C++ tests, three times: under AddressSanitizer and UndefinedBehaviorSanitizer, under ThreadSanitizer, as released.
 native-test:

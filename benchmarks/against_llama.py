@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from interleaved import machine, ratio, take_turns, thread_scaling
+from interleaved import ratio, take_turns, thread_scaling
 
 from gooseguard.codec.layout import RwkvConfig
 from gooseguard.engine.native import NativeBackbone
+from gooseguard.experiment.machine import describe_cpu
 
 try:
     import gguf
@@ -240,7 +241,7 @@ def main() -> None:
     options = parser.parse_args()
     quiet = llama_cpp.llama_log_callback(lambda *_: None)
     llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
-    print(f"{machine()}; llama-cpp-python {llama_cpp.__version__}: "
+    print(f"{describe_cpu()}; llama-cpp-python {llama_cpp.__version__}: "
           f"{llama_cpp.llama_print_system_info().decode().strip()}")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         for shape in options.shapes:

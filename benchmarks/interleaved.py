@@ -1,11 +1,9 @@
 """What the comparisons with peers share: runs taken in turns, and how many cores there really were."""
 
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
@@ -52,13 +50,3 @@ def thread_scaling() -> float:
             return time.perf_counter() - begin
 
     return statistics.median(2 * seconds(1) / seconds(2) for _ in range(9))
-
-
-def machine() -> str:
-    """Give the name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    facts = dict(line.split("\t:", 1)[0:1] + line.split(":", 1)[1:] for line in lines if ":" in line)
-    return f"{facts.get('model name', '').strip()}, family {facts.get('cpu family', '').strip()}"

@@ -226,6 +226,33 @@ void check_rows(const OwnRows& found, const OwnRows& expected, int m, int c) {
   }
 }
 
+// Leaving out what is zero changes no bit, however much of it there is.
+void test_sparse_rows(const Kernels& kernels, Dtype dtype, int n, int k) {
+  const OwnMatrix own(dtype, n, k);
+  const std::vector<float> bias = random_floats(n);
+  for (const int m : {0, 1, 2, 3, 11, 12, 13, 25}) {
+    for (const float share : {0.0F, 0.5F, 0.9F, 0.97F, 1.0F}) {
+      // Not below zero, as a squared ReLU is; channels are on or off for all rows, or for one.
+      auto x = random_floats(std::ptrdiff_t{m} * k, 0.0F, 1.0F);
+      const std::vector<float> channels = random_floats(k, 0.0F, 1.0F);
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        x[i] = channels[i % size(k)] < share || x[i] < share / 2 ? 0.0F : x[i];
+      }
+      OwnRows rows(dtype, m, k);
+      kernels.convert(x.data(), k, m, k, rows.rows);
+      Guarded<float> found(std::ptrdiff_t{m} * n), expected(std::ptrdiff_t{m} * n);
+      kernels.product(rows.rows, m, own.matrix, {.bias = bias.data(), .out = expected.data(), .stride = n});
+      Guarded<std::uint8_t> spare(kSpareRows * row_bytes(dtype, k));
+      rows.rows.spare = spare.data();
+      kernels.product(rows.rows, m, own.matrix, {.bias = bias.data(), .out = found.data(), .stride = n});
+      CHECK(found == expected);
+      found.check();
+      spare.check();
+      rows.check();
+    }
+  }
+}
+
 void test_norm_and_mix(const Kernels& kernels, int m, int c) {
   const Kernels& definition = *find("scalar");
   const std::ptrdiff_t all = std::ptrdiff_t{m} * c;
@@ -412,6 +439,8 @@ void test(const Kernels& kernels) {
       test_product(kernels, dtype, n, k);
     }
     test_rows_do_not_meet(kernels, dtype, 133, 37);
+    test_sparse_rows(kernels, dtype, 133, 37);
+    test_sparse_rows(kernels, dtype, 160, 256);
   }
   for (const int m : {0, 1, 2, 9}) {
     for (const int c : {1, 7, 16, 40, 67, 128}) {

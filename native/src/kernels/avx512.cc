@@ -123,6 +123,8 @@ struct Avx512 {
   static QuadSums quad(Dtype dtype) {
     return dtype == Dtype::kF32 ? f32_tiles_quad : dtype == Dtype::kBf16 ? bf16_tiles_quad : int8_tiles_quad;
   }
+  // Whether stored zeros leave sums as they are.
+  static constexpr bool adds_nothing_for_zeros(Dtype) { return true; }
   // What output channels have of their own in an int8 product.
   class Channels {
    public:

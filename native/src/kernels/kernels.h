@@ -37,7 +37,14 @@ struct Rows {
   std::ptrdiff_t stride = 0;
   float* scale = nullptr;        // (M), int8 only
   std::int32_t* zero = nullptr;  // (M), int8 only
+  // Memory of kSpareRows rows, where many values are zero: the product may then leave out groups of input
+  // channels that are zero in all rows of a tile, which changes no bit of a sum of finite weights.
+  void* spare = nullptr;
 };
+
+// The rows of a tile (12), the weights of four tiles of half of the groups (4 * 32 / 2), and which groups they
+// are.
+inline constexpr int kSpareRows = 12 + 64 + 1;
 
 // Weights as a product reads them. An int8 weight is scale * stored, stored signed.
 struct Matrix {

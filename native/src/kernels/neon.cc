@@ -102,6 +102,8 @@ struct Neon {
            : dtype == Dtype::kBf16 ? quad_sums<AddBf16>
                                    : quad_sums<AddInt8>;
   }
+  // Whether stored zeros leave sums as they are; of int8 128 is taken off first.
+  static constexpr bool adds_nothing_for_zeros(Dtype dtype) { return dtype != Dtype::kInt8; }
   // What output channels have of their own in an int8 product.
   class Channels {
    public:

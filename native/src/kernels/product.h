@@ -4,6 +4,8 @@
 // adds the groups of input channels one after another to one accumulator.
 #pragma once
 
+#include <cstring>
+
 #include "kernels.h"
 #include "rows.h"
 
@@ -107,8 +109,117 @@ WriteSums writer(const Epilogue& epilogue, Dtype dtype) {
   return nullptr;
 }
 
+// Groups of input channels that are not zero in all of some rows, and a tile's rows and weights with nothing but
+// these.
+class Compact {
+ public:
+  // Memory for rows of `groups` groups.
+  Compact(void* spare, long groups)
+      : rows_(static_cast<std::uint32_t*>(spare)),
+        weights_(static_cast<char*>(spare) + 12 * 4 * groups),
+        numbers_(reinterpret_cast<std::int32_t*>(weights_ + 64 * 4 * groups)),
+        groups_(groups) {}
+
+  // Find the groups of `rows` rows; gives how many there are.
+  long find(const char* a, std::ptrdiff_t stride, int rows) {
+    std::memcpy(rows_, a, static_cast<std::size_t>(4 * groups_));
+    for (int i = 1; i < rows; ++i) {
+      const auto* row = reinterpret_cast<const std::uint32_t*>(a + i * stride);
+      for (long g = 0; g < groups_; ++g) {
+        rows_[g] |= row[g];
+      }
+    }
+    long found = 0;
+    for (long g = 0; g < groups_; ++g) {
+      numbers_[found] = static_cast<std::int32_t>(g);
+      found += rows_[g] != 0 ? 1 : 0;
+    }
+    return found_ = found;
+  }
+
+  // The rows, `stride()` bytes apart.
+  const char* take_rows(const char* a, std::ptrdiff_t stride, int rows) {
+    for (int i = 0; i < rows; ++i) {
+      const auto* row = reinterpret_cast<const std::uint32_t*>(a + i * stride);
+      std::uint32_t* out = rows_ + i * found_;
+      for (long j = 0; j < found_; ++j) {
+        out[j] = row[numbers_[j]];
+      }
+    }
+    return reinterpret_cast<const char*>(rows_);
+  }
+  std::ptrdiff_t stride() const { return 4 * found_; }
+
+  // The weights of `tiles` tiles that are `step` bytes apart; here `step()` bytes.
+  const char* take_weights(const char* w, std::ptrdiff_t step, int tiles) {
+    constexpr std::ptrdiff_t kBytes = 4 * kTile;
+    char* out = weights_;
+    for (int i = 0; i < tiles; ++i, w += step) {
+      for (long j = 0; j < found_; ++j, out += kBytes) {
+        std::memcpy(out, w + numbers_[j] * kBytes, kBytes);
+      }
+    }
+    return weights_;
+  }
+  std::ptrdiff_t step() const { return 4 * kTile * found_; }
+
+ private:
+  std::uint32_t* rows_;
+  char* weights_;
+  std::int32_t* numbers_;
+  long groups_;
+  long found_ = 0;
+};
+
+// Product of rows of which most groups are zero; gives false, with nothing done, where too few are.
+template <typename Isa, typename V>
+bool sparse_product(const Rows& rows, int m, const Matrix& matrix, const Epilogue& epilogue) {
+  alignas(64) float sums[(Isa::kRows < 4 ? 4 : Isa::kRows) * kTile];
+  const auto* a = static_cast<const char*>(rows.data);
+  const long groups = n_groups(matrix.dtype, matrix.k);
+  const std::ptrdiff_t step = tile_bytes(matrix.dtype, kTile, matrix.k);
+  const WriteSums write = writer<Isa, V>(epilogue, matrix.dtype);
+  Compact compact(rows.spare, groups);
+  long found = 0;
+  int blocks = 0;
+  for (int i = 0; i < m; i += Isa::kRows, ++blocks) {
+    found += compact.find(a + i * rows.stride, rows.stride, m - i < Isa::kRows ? m - i : Isa::kRows);
+  }
+  // Copying a group's weights costs about as much as two rows do that use it.
+  const long row_count = m < Isa::kRows ? m : Isa::kRows;
+  if (10 * found * (row_count + 2) > 9 * groups * blocks * row_count) {
+    return false;
+  }
+  for (int i = 0; i < m; i += Isa::kRows) {
+    const int count = m - i < Isa::kRows ? m - i : Isa::kRows;
+    const char* first = a + i * rows.stride;
+    const long kept = compact.find(first, rows.stride, count);
+    const char* packed = compact.take_rows(first, rows.stride, count);
+    const char* w = static_cast<const char*>(matrix.tiles);
+    int n = 0;
+    if (m == 1) {
+      const QuadSums quad = Isa::quad(matrix.dtype);
+      for (; n + 4 * kTile <= matrix.n; n += 4 * kTile, w += 4 * step) {
+        quad(packed, compact.take_weights(w, step, 4), compact.step(), kept, sums);
+        for (int tile = 0; tile < 4; ++tile) {
+          write(sums + tile * kTile, rows, 0, 1, matrix, n + tile * kTile, epilogue);
+        }
+      }
+    }
+    for (; n < matrix.n; n += kTile, w += step) {
+      Isa::tile(matrix.dtype, count)(packed, compact.stride(), compact.take_weights(w, step, 1), kept, sums);
+      write(sums, rows, i, count, matrix, n, epilogue);
+    }
+  }
+  return true;
+}
+
 template <typename Isa, typename V>
 void product(const Rows& rows, int m, const Matrix& matrix, const Epilogue& epilogue) {
+  if (rows.spare != nullptr && Isa::adds_nothing_for_zeros(matrix.dtype) &&
+      sparse_product<Isa, V>(rows, m, matrix, epilogue)) {
+    return;
+  }
   alignas(64) float sums[(Isa::kRows < 4 ? 4 : Isa::kRows) * kTile];
   const auto* a = static_cast<const char*>(rows.data);
   const auto* w = static_cast<const char*>(matrix.tiles);

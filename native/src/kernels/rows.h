@@ -4,10 +4,21 @@
 // as each instruction set compiles its own with flags of its own.
 #pragma once
 
+#include <math.h>
+
 #include "vector_math.h"
 
 namespace gooseguard::kernels {
 namespace {
+
+// Not std::sqrt: an instance of it that is not inlined would be shared with code for older processors.
+inline float root(float x) {
+#if defined(_MSC_VER)
+  return sqrtf(x);
+#else
+  return __builtin_sqrtf(x);
+#endif
+}
 
 // Lanes that are there: all of them, or the first ones.
 struct Whole {};
@@ -152,7 +163,7 @@ inline void norm_row(const float* x, int n, const Norm& norm, float* out) {
     squares = V::fma(centred, centred, squares);
   });
   const float variance = V::sum(squares) / static_cast<float>(n);
-  const V scale = V::set(1.0F / __builtin_sqrtf(variance + norm.epsilon));
+  const V scale = V::set(1.0F / root(variance + norm.epsilon));
   each<V>(n, [&](int i, auto lanes) {
     const V normed = load<V>(out + i, lanes) * scale;
     store(V::fma(normed, load<V>(norm.weight + i, lanes), load<V>(norm.bias + i, lanes)), out + i, lanes);
@@ -228,7 +239,7 @@ inline void prepare_head(const Prepare& p, std::ptrdiff_t place, int channel, fl
     store(kk, removal + i, lanes);
     length = V::fma(kk, kk, length);
   });
-  const float norm = __builtin_sqrtf(V::sum(length));
+  const float norm = root(V::sum(length));
   // Written so that a NaN stays one.
   const float inverse = 1.0F / (norm < kNormFloor ? kNormFloor : norm);
   V own = V::set(0.0F);

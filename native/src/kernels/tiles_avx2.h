@@ -120,6 +120,8 @@ struct Avx2 {
            : dtype == Dtype::kBf16 ? quad_sums<AddBf16>
                                    : quad_sums<AddInt8>;
   }
+  // Whether stored zeros leave sums as they are.
+  static constexpr bool adds_nothing_for_zeros(Dtype) { return true; }
   // What output channels have of their own in an int8 product.
   class Channels {
    public:

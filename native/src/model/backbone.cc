@@ -51,7 +51,8 @@ void take_memory(Pass& pass, Scratch& scratch) {
   const auto arrays = arrays_of(config.version);
   scratch.reset(std::ptrdiff_t(arrays.size()) * aligned(4 * T * C) + aligned(4 * T * (C / N)) +
                 aligned(4 * T * inner) + aligned(4 * T * shares) + aligned(4 * N * N) + aligned(12 * C) +
-                kernels::kMaxLerps * rows_bytes(T, C) + rows_bytes(T, inner));
+                kernels::kMaxLerps * rows_bytes(T, C) + rows_bytes(T, inner) +
+                aligned(kernels::kSpareRows * kernels::row_bytes(Dtype::kF32, config.n_ffn)));
   for (const auto array : arrays) {
     pass.*array = scratch.take<float>(T * C);
   }
@@ -64,6 +65,7 @@ void take_memory(Pass& pass, Scratch& scratch) {
     rows = take_rows(scratch, pass.T, config.n_embd);
   }
   pass.inner = take_rows(scratch, pass.T, static_cast<int>(inner));
+  pass.spare = scratch.take(kernels::kSpareRows * kernels::row_bytes(Dtype::kF32, config.n_ffn));
 }
 
 void embed(const Pass& pass, std::span<const std::int32_t> tokens) {

@@ -21,7 +21,8 @@ void product(const Pass& pass, const Rows& rows, const Matrix& matrix, Activatio
 
 Rows product_rows(const Pass& pass, const Rows& rows, const Matrix& matrix, Activation activation,
                   const Matrix& next) {
-  const Rows inner = rows_for(pass.inner, next);
+  Rows inner = rows_for(pass.inner, next);
+  inner.spare = activation == Activation::kSquaredRelu ? pass.spare : nullptr;
   if (next.dtype == Dtype::kInt8) {
     product(pass, rows, matrix, activation, nullptr, pass.hidden);
     pass.kernels.convert(pass.hidden, matrix.n, pass.T, matrix.n, inner);

@@ -28,6 +28,7 @@ struct Pass {
   float* row = nullptr;     // (3, C)
   kernels::Rows lerps[kernels::kMaxLerps];
   kernels::Rows inner;  // (T, F) or (T, rank), the rows between two products
+  void* spare = nullptr;  // for the product of the FFN's inner rows, of which many values are zero
 };
 
 // The same memory as rows that `matrix` reads.

@@ -134,17 +134,17 @@ def to_scores(
         EngineError: a logit is not finite.
     """
     applied = applied_modalities(calibration.categories, found)
-    is_applied = np.array([bool(applied[name]) for name in calibration.categories], dtype=bool)
-    if not np.isfinite(logits[is_applied]).all():
+    if not np.isfinite(logits).all():
         broken = [
             name
             for name, value in zip(calibration.categories, logits, strict=True)
             if applied[name] and not np.isfinite(value)
         ]
-        raise EngineError(
-            f"model {model} gave no finite logit for {', '.join(broken)}; "
-            "is its file damaged? read it with verify=True"
-        )
+        if broken:
+            raise EngineError(
+                f"model {model} gave no finite logit for {', '.join(broken)}; "
+                "is its file damaged? read it with verify=True"
+            )
     return Scores(
         values={
             name: score if applied[name] else None

@@ -1,6 +1,6 @@
 """Tokenizing: native and Python side by side, and the `rwkv` package's trie; prints ratios of one run.
 
-    python benchmarks/tokenizers.py [--texts FILE]
+    python benchmarks/tokenizer_speed.py [--texts FILE]
 
 FILE has a text a line; without it, the examples are repeated. All first show that they give equal ids. One
 thread; processor time, so that other programs count little; the median of 5 rounds, in each of which all take
