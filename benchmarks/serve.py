@@ -1,11 +1,12 @@
 """The server beside its own engine, in one run: throughput, latency, soak, sessions, memory.
 
-Usage: python benchmarks/serve.py FILE.jsonl.gz [--texts 2000] [--seconds 20] [--soak-seconds 60]
-                                  [--sessions 1000]
+Usage: python benchmarks/serve.py FILE.jsonl.gz [--texts 2000] [--seconds 5] [--rounds 5] [--soak-seconds 0]
+                                  [--sessions 1000] [--set KEY=VALUE]
 
 FILE has a JSON object with "text" a line. The server is a process of its own with its defaults (verdict log
-included) and a temporary database; this process makes the load, on the same cores, over loopback. The engine
-is measured before the server starts, on as many threads as the server has workers.
+and a line a request included; its log goes to a file) and a temporary database; this process makes the load,
+on the same cores, over loopback. The engine is measured in each round before the server, in this process, on
+as many threads as the server has workers.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 from websockets.asyncio.client import connect
@@ -29,6 +32,9 @@ from websockets.asyncio.client import connect
 import gooseguard
 from gooseguard.backends import count_processors
 from gooseguard.core.content import Content
+
+if TYPE_CHECKING:
+    from gooseguard.core.scorer import Scorer
 
 SHORT = "you are a moron, and everybody here knows it"
 CONNECTIONS = 64
@@ -40,25 +46,26 @@ def read_texts(path: Path, n_texts: int) -> list[str]:
         return [json.loads(line)["text"] for line, _ in zip(lines, range(n_texts), strict=False)]
 
 
-def measure_engine(texts: list[str], seconds: float) -> tuple[float, float, int]:
-    """Give texts a second on all processors, the median seconds of a short comment, and a state's bytes."""
-    scorer = gooseguard.load()
-    contents = [Content.from_text(text) for text in texts]
-    scorer.score(contents[:64])
+def measure_engine(scorer: Scorer, contents: list[Content], seconds: float) -> float:
+    """Give texts a second."""
     begin, n_scored = time.perf_counter(), 0
     while time.perf_counter() - begin < seconds:
         scorer.score(contents)
         n_scored += len(contents)
-    rate = n_scored / (time.perf_counter() - begin)
-    alone = gooseguard.load(threads=1)
+    return n_scored / (time.perf_counter() - begin)
+
+
+def measure_short() -> tuple[float, int]:
+    """Give the median seconds of a short comment on one thread, and the bytes of a state."""
+    scorer = gooseguard.load(threads=1)
     times = []
     for _ in range(300):
         begin = time.perf_counter()
-        alone.score([Content.from_text(SHORT)])
+        scorer.score([Content.from_text(SHORT)])
         times.append(time.perf_counter() - begin)
-    state = alone.open()
-    alone.append(state, "a text of some words ")
-    return rate, statistics.median(times), len(alone.dump(state))
+    state = scorer.open()
+    scorer.append(state, "a text of some words ")
+    return statistics.median(times), len(scorer.dump(state))
 
 
 class Server:
@@ -69,21 +76,26 @@ class Server:
         self._folder = tempfile.TemporaryDirectory(prefix="gooseguard-")
         environment = os.environ | {"GOOSEGUARD_DATABASE": f"{self._folder.name}/gooseguard.db"}
         command = [sys.executable, "-m", "gooseguard", "serve"]
-        for setting in ("port=0", "logging.level=error", *settings):
+        for setting in ("port=0", *settings):
             command += ["--set", setting]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if " serves http" in line:
-                self.port = int(line.rpartition(":")[2])
-                break
-        else:
-            raise SystemExit("error: the server did not start")
+        log = Path(self._folder.name, "log")
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(command, stderr=stream, env=environment)
+        while not (found := re.search(r'"url":"http://127.0.0.1:(\d+)"', log.read_text("utf-8"))):
+            if self.process.poll() is not None:
+                raise SystemExit(f"error: the server did not start: {log.read_text('utf-8')}")
+            time.sleep(0.05)
+        self.port = int(found[1])
 
-    def rss_kb(self) -> int:
-        """Give its resident memory."""
+    def memory_kb(self, name: str = "VmRSS") -> int:
+        """Give its resident memory, or a part of it."""
         status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith(name)))
+
+    def processor_s(self) -> float:
+        """Give the processor time it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         """End it."""
@@ -195,61 +207,95 @@ async def open_sessions(port: int, n_sessions: int, stack: contextlib.AsyncExitS
         assert '"scores"' in str(await socket.recv())
 
 
-async def measure_sessions(n_sessions: int, state_bytes: int) -> None:
+async def measure_sessions(settings: list[str], n_sessions: int, state_bytes: int) -> None:
     """Print what open sessions take in memory, and what is left of it when they idle."""
     limits = ("in_memory", "max_open", "max_a_key")
-    server = Server(*(f"sessions.{name}={n_sessions + 9}" for name in limits), "sessions.idle_s=20")
+    many = (f"sessions.{name}={n_sessions + 9}" for name in limits)
+    server = Server(*settings, *many, "sessions.idle_s=20")
     async with contextlib.AsyncExitStack() as warm:
         await open_sessions(server.port, 8, warm)
-    before = server.rss_kb()
+    before = server.memory_kb()
     async with contextlib.AsyncExitStack() as stack:
         await open_sessions(server.port, n_sessions, stack)
-        each = (server.rss_kb() - before) * 1024 / n_sessions
-        most = 1.25 * state_bytes + 40960
-        state_kb, most_kb = state_bytes / 1024, most / 1024
+        each = (server.memory_kb() - before) / n_sessions
+        state_kb = state_bytes / 1024
         print(
-            f"{n_sessions} sessions: {each / 1024:.0f} KB each, target {most_kb:.0f} (state {state_kb:.0f})"
+            f"{n_sessions} sessions, all in memory: {each:.0f} KB each, "
+            f"target {1.25 * state_kb + 40:.0f} (state {state_kb:.0f})"
         )
-        await asyncio.sleep(25)
-        each = (server.rss_kb() - before) * 1024 / n_sessions
-        print(f"  after 25 idle seconds, states on disk: {each / 1024:.0f} KB each")
+        await asyncio.sleep(30)
+        each = (server.memory_kb() - before) / n_sessions
+        print(f"  after 30 idle seconds, states on disk: {each:.0f} KB each")
     server.stop()
+
+
+async def measure_load(server: Server, texts: list[str], arguments: argparse.Namespace) -> float:
+    """Print throughput and latency beside the engine's, in rounds; gives the median texts a second."""
+    scorer, contents = gooseguard.load(), [Content.from_text(text) for text in texts]
+    requests = [encode(text) for text in texts]
+    await closed_loop(server.port, requests, 2, CONNECTIONS)
+    rates, shares, ratios = [], [], []
+    for _ in range(arguments.rounds):
+        engine_rate = measure_engine(scorer, contents, arguments.seconds)
+        used_s, own_s = server.processor_s(), time.process_time()
+        rate, n_errors = await closed_loop(server.port, requests, arguments.seconds, CONNECTIONS)
+        n_answers = rate * arguments.seconds
+        used_us = (server.processor_s() - used_s) / n_answers * 1e6
+        own_us = (time.process_time() - own_s) / n_answers * 1e6
+        times, n_late = await open_loop(server.port, requests, rate / 2, arguments.seconds)
+        cuts = statistics.quantiles(times, n=100)
+        rates.append(rate)
+        shares.append(rate / engine_rate)
+        ratios.append(cuts[98] / cuts[49])
+        print(
+            f"engine {engine_rate:.0f} texts/s; server {rate:.0f} ({shares[-1]:.0%}), {used_us:.0f} us of "
+            f"processor a text and {own_us:.0f} of the load; at half of it p50 {cuts[49] * 1e3:.1f} ms, "
+            f"p99 {cuts[98] * 1e3:.1f} ms, ratio {ratios[-1]:.1f}; {n_errors + n_late} errors"
+        )
+    print(
+        f"medians: {statistics.median(shares):.0%} of the engine ({min(shares):.0%} to {max(shares):.0%}), "
+        f"p99 / p50 {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+    )
+    return statistics.median(rates)
+
+
+async def soak(server: Server, requests: list[bytes], rate: float, seconds: float) -> None:
+    """Print how memory goes at a steady load, a line every tenth of the time."""
+    before = server.memory_kb()
+    print(f"{rate:.0f} texts/s for {seconds:.0f} s, {before / 1000:.1f} MB before", flush=True)
+    n_answers = n_errors = 0
+    for part in range(1, 11):
+        times, n_wrong = await open_loop(server.port, requests, rate, seconds / 10)
+        n_answers += len(times)
+        n_errors += n_wrong
+        after = server.memory_kb()
+        anonymous, file = server.memory_kb("RssAnon"), server.memory_kb("RssFile")
+        print(
+            f"  {part * 10} %: {n_answers} answers, {n_errors} errors, {after / 1000:.1f} MB "
+            f"({after / before - 1:+.1%}; {anonymous / 1000:.1f} own, {file / 1000:.1f} of files)",
+            flush=True,
+        )
 
 
 async def measure(texts: list[str], arguments: argparse.Namespace) -> None:
     """Measure the server and print."""
-    engine_rate, engine_s, state_bytes = measure_engine(texts, arguments.seconds)
-    threads = count_processors()
-    print(f"engine: {engine_rate:.0f} texts/s on {threads} threads, short comment {engine_s * 1e3:.2f} ms")
-    server = Server()
-    await asyncio.sleep(2)
-    print(f"idle server: {server.rss_kb() / 1000:.1f} MB")
-    alone_s = await one_by_one(server.port, 300)
-    print(
-        f"short comment, idle: {alone_s * 1e3:.2f} ms, {(alone_s - engine_s) * 1e3:+.2f} ms over the engine"
-    )
-    requests = [encode(text) for text in texts]
-    await closed_loop(server.port, requests, 2, CONNECTIONS)
-    rate, errors = await closed_loop(server.port, requests, arguments.seconds, CONNECTIONS)
-    share = rate / engine_rate
-    print(f"{CONNECTIONS} connections: {rate:.0f} texts/s, {share:.0%} of the engine, {errors} errors")
-    times, errors = await open_loop(server.port, requests, rate / 2, arguments.seconds)
-    cuts = statistics.quantiles(times, n=100)
-    p50, p99 = cuts[49], cuts[98]
-    times_ms = f"p50 {p50 * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms"
-    print(f"half of that: {times_ms}, ratio {p99 / p50:.1f}, {errors} errors")
-    if arguments.soak_seconds:
-        await open_loop(server.port, requests, 0.8 * rate, 10)
-        before = server.rss_kb()
-        times, errors = await open_loop(server.port, requests, 0.8 * rate, arguments.soak_seconds)
-        after = server.rss_kb()
+    short_s, state_bytes = measure_short()
+    if arguments.rounds or arguments.soak_seconds:
+        server = Server(*arguments.settings)
+        await asyncio.sleep(2)
+        print(f"idle server: {server.memory_kb() / 1000:.1f} MB")
+        alone_s = await one_by_one(server.port, 300)
         print(
-            f"80 % for {arguments.soak_seconds:.0f} s: {len(times)} answers, {errors} errors, "
-            f"memory {before / 1000:.1f} to {after / 1000:.1f} MB ({after / before - 1:+.1%})"
+            f"short comment, idle: {alone_s * 1e3:.2f} ms, engine {short_s * 1e3:.2f} ms, "
+            f"{(alone_s - short_s) * 1e3:+.2f} ms; {server.memory_kb() / 1000:.1f} MB after"
         )
-    server.stop()
+        rate = await measure_load(server, texts, arguments) if arguments.rounds else 0.0
+        if arguments.soak_seconds:
+            rate = 0.8 * rate or arguments.soak_rate
+            await soak(server, [encode(text) for text in texts], rate, arguments.soak_seconds)
+        server.stop()
     if arguments.sessions:
-        await measure_sessions(arguments.sessions, state_bytes)
+        await measure_sessions(arguments.settings, arguments.sessions, state_bytes)
 
 
 def main() -> None:
@@ -259,12 +305,16 @@ def main() -> None:
     )
     parser.add_argument("file", type=Path)
     parser.add_argument("--texts", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--soak-seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--soak-seconds", type=float, default=0)
+    parser.add_argument("--soak-rate", type=float, default=0, help="texts a second where there are no rounds")
     parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--set", dest="settings", action="append", default=[], help="as for gooseguard serve")
     arguments = parser.parse_args()
     texts = read_texts(arguments.file, arguments.texts)
     print(f"{len(texts)} texts of {sum(map(len, texts)) / len(texts):.0f} characters on average")
+    print(f"{count_processors()} processors")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(measure(texts, arguments))
 

@@ -62,6 +62,11 @@ def print_both(examples: Sequence[Example], scored: Sequence[Scores]) -> None:
         print(f"  {name:12} AUC {roc_auc(labels, values):.3f}  AP {average_precision(labels, values):.3f}")
 
 
+def flagged_by(policy: Policy, scores: Scores) -> set[str]:
+    """Give the categories that a policy flags."""
+    return {category for category, is_over in gooseguard.decide(scores, policy).flagged.items() if is_over}
+
+
 def print_flagged(
     name: str, scored: Sequence[Scores], policy: Policy, rows: Sequence[bool] | None = None
 ) -> None:
@@ -70,8 +75,9 @@ def print_flagged(
     chosen = [s for s, is_in in zip(scored, rows or [True] * len(scored), strict=True) if is_in]
     shares = {}
     for category in DERIVED:
-        flagged = [is_flagged(rules.usable[category], gooseguard.decide(s, policy).flagged) for s in chosen]
-        shares[category] = sum(flagged) / max(len(flagged), 1)
+        rule = rules.usable[category]
+        n_flagged = sum(is_flagged(rule, flagged_by(policy, one)) for one in chosen)
+        shares[category] = n_flagged / max(len(chosen), 1)
     told = ", ".join(f"{category} {share:.1%}" for category, share in shares.items())
     print(f"{name} ({len(chosen)} rows): {told}")
 

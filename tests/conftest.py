@@ -1,5 +1,6 @@
 """What tests of several folders share: a live server."""
 
+import json
 import os
 import subprocess
 import sys
@@ -26,21 +27,18 @@ class LiveServer:
         environment = {"GOOSEGUARD_DATABASE": f"{self._state.name}/gooseguard.db"} | os.environ
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         self.lines = []
-        for line in self.process.stderr:
-            self.lines.append(line.rstrip("\n"))
-            if " serves http" in line:
-                break
-        assert self.lines, "the server ended without a word"
-        assert " serves http" in self.lines[-1], self.lines
-        self.url = self.lines[-1].split()[-1]
+        self.serving = self.wait_for("serving")
+        self.url = self.serving["url"]
         self.port = int(self.url.rpartition(":")[2])
 
-    def wait_for(self, words):
-        """Read what it says until a line has `words`."""
+    def wait_for(self, event):
+        """Read its log until it tells of an event, and give that line."""
         for line in self.process.stderr:
             self.lines.append(line.rstrip("\n"))
-            if words in line:
-                return line
+            # A server that cannot start says why in plain words.
+            told = json.loads(line) if line.startswith("{") else {}
+            if told.get("event") == event:
+                return told
         raise AssertionError(self.lines)
 
     def stop(self):

@@ -117,7 +117,7 @@ def start(monkeypatch):
 
     def make(database, *settings):
         monkeypatch.setenv("GOOSEGUARD_DATABASE", database)
-        server = LiveServer("logging.level=error", *settings)
+        server = LiveServer("logging.requests=false", *settings)
         servers.append(server)
         # What it says must go somewhere, or it waits for its reader.
         threading.Thread(target=server.process.stderr.read, daemon=True).start()

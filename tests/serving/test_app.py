@@ -28,12 +28,12 @@ def test_unknown_paths_and_methods_are_json_errors(client):
     assert response.headers["allow"] == "POST"
 
 
-def test_pages_of_the_operator_find_their_state(make_client):
+def test_pages_of_the_operator_find_the_service(make_client):
     async def page(request):
-        return json_response({"seen": request.app.state.thing})
+        return json_response({"seen": request.app.state.service.deployment.scorer.name})
 
-    client = make_client(Hooks(routes=(Route("/page", page),), state={"thing": 7}))
-    assert client.get("/page").json() == {"seen": 7}
+    client = make_client(Hooks(routes=(Route("/page", page),)))
+    assert client.get("/page").json() == {"seen": "fake@0123456789ab"}
 
 
 def test_a_second_model_is_swapped_in(make_client, policy_path):

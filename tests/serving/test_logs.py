@@ -1,6 +1,8 @@
+import dataclasses
 import io
 import json
 import logging
+import time
 
 import pytest
 
@@ -47,12 +49,33 @@ def test_a_request_is_told_by_ids_sizes_and_times(stream):
 def test_a_failed_request_is_an_error(stream):
     configure_logging(LoggingConfig("error"), stream)
     AccessLog().answered(RECORD)
-    import dataclasses
-
     AccessLog().answered(dataclasses.replace(RECORD, status=503, problem="LOG"))
     assert [(line["level"], line["status"], line["problem"]) for line in lines(stream)] == [
         ("error", 503, "LOG")
     ]
+
+
+def test_a_busy_server_s_lines_are_written_together_and_none_is_lost(stream):
+    configure_logging(LoggingConfig(), stream)
+    for _ in range(3):
+        AccessLog().answered(RECORD)
+    # The first at once, the others within GATHER_S.
+    assert len(lines(stream)) == 1
+    AccessLog().answered(dataclasses.replace(RECORD, status=503))
+    assert [line["status"] for line in lines(stream)] == [200, 200, 200, 503]
+    AccessLog().answered(RECORD)
+    end = time.monotonic() + 10
+    while len(lines(stream)) < 5 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(lines(stream)) == 5
+
+
+def test_only_failures_where_requests_are_not_wanted(stream):
+    configure_logging(LoggingConfig(), stream)
+    log = AccessLog(is_full=False)
+    log.answered(RECORD)
+    log.answered(dataclasses.replace(RECORD, status=503, problem="LOG"))
+    assert [line["status"] for line in lines(stream)] == [503]
 
 
 def test_what_exceptions_say_is_not_told(stream):

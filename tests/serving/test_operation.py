@@ -69,6 +69,42 @@ def test_keys_and_their_limits(start, engine):
     assert [row["key"] for row in rows(engine)] == [key.id] * 2
 
 
+def test_a_used_up_quota_is_told_in_google_s_words(start, engine):
+    key, token = create_key(engine, "forum", RateLimits(requests_per_minute=1))
+    client = start(client=("192.0.2.1", 5))
+    body = {"comment": {"text": "hello"}, "requestedAttributes": {"TOXICITY": {}}}
+    first, second = (client.post(f"/v1alpha1/comments:analyze?key={token}", json=body) for _ in range(2))
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert "retry-after" in second.headers
+    # As recorded in mlcommons/modelgauge#169, with its 6,000 and its project's number exchanged.
+    metric = "Analysis requests (AnalyzeComment)"
+    assert second.json()["error"] == {
+        "code": 429,
+        "message": f"Quota exceeded for quota metric '{metric}' and limit '{metric} per minute' of service "
+        f"'commentanalyzer.googleapis.com' for consumer 'project_number:{key.id}'.",
+        "status": "RESOURCE_EXHAUSTED",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "RATE_LIMIT_EXCEEDED",
+                "domain": "googleapis.com",
+                "metadata": {
+                    "quota_limit_value": "1",
+                    "quota_limit": "AnalyzeRequestsPerMinutePerProject",
+                    "service": "commentanalyzer.googleapis.com",
+                    "quota_location": "global",
+                    "quota_metric": "CommentAnalyzerService/analyze_requests",
+                    "consumer": f"projects/{key.id}",
+                },
+            },
+            {
+                "@type": "type.googleapis.com/google.rpc.Help",
+                "links": [{"description": "Request a higher quota limit.", "url": "http://testserver/"}],
+            },
+        ],
+    }
+
+
 def test_metrics_count_what_was_answered(start):
     client = start()
     score(client)

@@ -25,17 +25,18 @@ def test_it_starts_reloads_and_answers_what_is_under_way_before_it_stops(tmp_pat
     config.write_text('policy = "default"\n[limits]\nheader_s = 0.5\nbody_s = 1.0\n', "utf-8")
     server = LiveServer(config=config)
     try:
-        server.wait_for("policy default@")
-        server.wait_for("OpenAI categories that this model cannot score")
+        assert server.serving["policy"].startswith("default@")
+        assert "violence/graphic" in server.serving["openai_always_0"]
+        assert "SEVERE_TOXICITY" in server.serving["perspective_refused"]
         _check_idle_connection_is_closed(server)
         _check_slow_body(server)
         config.write_text('policy = "strict"\n', "utf-8")
         server.process.send_signal(signal.SIGHUP)
-        server.wait_for("reloaded")
+        assert server.wait_for("reloaded")["policy"].startswith("strict@")
         assert post(server, "/v1/score", {"items": [{"text": "hello"}]})[1]["policy"].startswith("strict@")
         config.write_text('policy = "absent"\n', "utf-8")
         server.process.send_signal(signal.SIGHUP)
-        assert "absent" in server.wait_for("error: not reloaded")
+        assert "absent" in server.wait_for("not reloaded")["error"]
         _check_drain(server)
     finally:
         status = server.stop()

@@ -73,7 +73,7 @@ def test_pieces_score_as_the_whole_however_often_the_state_goes_to_disk(scorers,
         session = sessions.open("k", "default")
         for place in range(0, len(TEXT), 7):
             await sessions.append(session, TEXT[place : place + 7])
-            sessions.sweep_once(time.time() + 61)
+            await sessions.sweep_once(time.time() + 61)
             assert session.state is None
         assert session.position == len(TEXT)
         close_to(await sessions.finish(session), whole(scorers[0], TEXT))
@@ -149,9 +149,9 @@ def test_sessions_expire_in_memory_and_on_disk(scorers, tmp_path):
         session = sessions.open("k", "default")
         await sessions.append(session, "text")
         handle = sessions.handle(session)
-        sessions.sweep_once(time.time() + 200)
+        await sessions.sweep_once(time.time() + 200)
         assert len(list(tmp_path.glob("*.state"))) == 1
-        sessions.sweep_once(time.time() + 1001)
+        await sessions.sweep_once(time.time() + 1001)
         assert len(sessions) == 0
         assert list(tmp_path.glob("*.state")) == []
         refused(sessions, handle, "k", Kind.NOT_FOUND)
@@ -174,12 +174,56 @@ def test_limits_on_sessions(scorers, tmp_path):
     run(scorers[0], tmp_path, body, max_open=3, max_a_key=2)
 
 
+def test_a_key_s_limit_counts_what_an_earlier_process_left(scorers, tmp_path):
+    async def first(sessions, _):
+        mine = [sessions.open("k", "default") for _ in range(2)]
+        for session in mine:
+            await sessions.append(session, "text")
+        return sessions.handle(mine[0])
+
+    async def second(sessions, _):
+        with pytest.raises(Problem) as caught:
+            sessions.open("k", "default")
+        assert caught.value.kind is Kind.OVERLOADED
+        sessions.open("other", "default")
+        # Taken up, it counts once.
+        session = sessions.resume(handle, "k")
+        with pytest.raises(Problem):
+            sessions.open("k", "default")
+        sessions.drop(session)
+        sessions.open("k", "default")
+
+    handle = run(scorers[0], tmp_path, first)
+    (tmp_path / "damaged.state").write_bytes(b"no header")
+    run(scorers[0], tmp_path, second, max_a_key=2)
+
+
+def test_others_are_served_while_many_states_are_written(scorers, tmp_path):
+    async def body(sessions, _):
+        opened = [sessions.open("k", "default") for _ in range(4)]
+        for session in opened:
+            await sessions.append(session, "text")
+        seen = []
+
+        async def watch():
+            while True:
+                seen.append(sessions.n_in_memory)
+                await asyncio.sleep(0)
+
+        watcher = asyncio.create_task(watch())
+        await sessions.sweep_once(time.time() + 61)
+        watcher.cancel()
+        assert {1, 2, 3, 4} <= set(seen)
+
+    run(scorers[0], tmp_path, body)
+
+
 def test_the_longest_idle_states_leave_memory_first(scorers, tmp_path):
     async def body(sessions, _):
         opened = [sessions.open("k", "default") for _ in range(5)]
         for session in opened:
             await sessions.append(session, "text")
-        sessions.sweep_once(time.time())
+        await sessions.sweep_once(time.time())
         assert [session.state is None for session in opened] == [True, True, True, False, False]
         assert sessions.n_in_memory == 2
 
@@ -203,7 +247,7 @@ def test_a_state_file_that_is_gone_or_damaged_ends_the_session(scorers, tmp_path
         for damage in (Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-5])):
             session = sessions.open("k", "default")
             await sessions.append(session, "text")
-            sessions.sweep_once(time.time() + 61)
+            await sessions.sweep_once(time.time() + 61)
             damage(next(tmp_path.glob("*.state")))
             with pytest.raises(Exception, match="open a new"):
                 await sessions.append(session, "more")

@@ -1,6 +1,7 @@
 """Streams over WebSockets and server-sent events, on the packaged model."""
 
 import json
+import time
 
 import pytest
 from starlette.testclient import TestClient
@@ -10,7 +11,8 @@ import gooseguard
 from gooseguard.core.content import Content
 from gooseguard.serving.app import create_app
 from gooseguard.serving.config import LimitsConfig, ServeConfig, SessionsConfig
-from gooseguard.serving.hooks import Hooks, Key
+from gooseguard.serving.hooks import Hooks, Key, LoopbackOnly
+from gooseguard.serving.metrics import Metrics
 from gooseguard.serving.problem import Kind, Problem
 
 PIECES = ["you are a ", "mo", "ron, and everybody ", "knows it"]
@@ -77,6 +79,26 @@ def test_each_piece_is_answered_and_the_end_equals_the_whole(stream_client, star
         close_to(done["scores"], whole(starter))
         assert "insult" in done["categories"]
         assert "handle" not in done
+
+
+def test_metrics_tell_of_streams_and_sessions(stream_client):
+    client = stream_client(Hooks(routes=(Metrics().route(LoopbackOnly()),)))
+
+    def told():
+        lines = client.get("/metrics").text.splitlines()
+        values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        names = ("streams", 'sessions{place="memory"}', 'sessions{place="disk"}')
+        return [float(values[f"gooseguard_{name}"]) for name in names]
+
+    assert told() == [0, 0, 0]
+    with client.websocket_connect("/v1/stream") as one, client.websocket_connect("/v1/stream"):
+        ask(one, type="open")
+        assert told() == [2, 1, 0]
+        ask(one, type="finish")
+        assert told() == [2, 0, 0]
+    client.post("/v1/stream", json={"pieces": ["text"]})
+    client.portal.call(client.app.state.service.sessions.sweep_once, time.time() + 61)
+    assert told() == [0, 0, 1]
 
 
 def test_a_session_goes_on_over_connections_and_kinds_of_connections(stream_client, starter):

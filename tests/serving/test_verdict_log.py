@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -291,6 +292,32 @@ def test_a_bug_in_the_writer_leaves_nobody_waiting(sqlite_url, monkeypatch):
                 await asyncio.wait_for(log.append([make_entry("r1")]), 10)
 
     run(open_database(sqlite_url), use)
+
+
+def test_the_write_ahead_log_is_copied_beside_the_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(verdict_log, "CHECKPOINT_S", 0.02)
+
+    def rows_in_the_file():
+        # Without the files beside it, which hold what is not copied yet.
+        copy = tmp_path / "copy.db"
+        copy.write_bytes((tmp_path / "log.db").read_bytes())
+        with contextlib.closing(sqlite3.connect(f"file:{copy}?immutable=1", uri=True)) as connection:
+            return connection.execute("SELECT count(*) FROM verdicts").fetchone()[0]
+
+    async def use(log):
+        await log.append([make_entry()])
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                if rows_in_the_file() == 1:
+                    return
+            except sqlite3.DatabaseError:
+                # The file of a database whose first pages are in the log still.
+                pass
+            await asyncio.sleep(0.02)
+        raise AssertionError("not copied")
+
+    run(open_database(str(tmp_path / "log.db")), use)
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(sqlite_url):

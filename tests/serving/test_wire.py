@@ -26,11 +26,10 @@ def test_the_largest_alternative_of_the_smallest_category(scores, expected):
 @pytest.mark.parametrize(
     ("flagged", "expected"),
     [
-        ({"hate": True, "threat": True}, True),
-        ({"hate": True, "threat": False}, False),
-        ({"hate": True}, False),
-        ({"hate/threatening": True}, True),
-        ({}, False),
+        ({"hate", "threat"}, True),
+        ({"hate"}, False),
+        ({"hate/threatening"}, True),
+        (set(), False),
     ],
 )
 def test_flagged_where_all_of_an_alternative_are(flagged, expected):

@@ -77,7 +77,7 @@ def _serve(path: Path | None, settings: tuple[str, ...], load: LoadScorer) -> No
         configure_logging(config.logging, sys.stderr)
         return make_hooks(config, find_database(None, config.database))
 
-    run(read, operate, backends.count_processors(), sys.stderr)
+    run(read, operate, backends.count_processors())
 
 
 def read_serve_config(path: Path | None, settings: tuple[str, ...] = ()) -> ServeConfig:

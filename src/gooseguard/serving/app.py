@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, WebSocketRoute
 
 from gooseguard.core.errors import ConfigError
-from gooseguard.serving.calls import Service, endpoint, json_response, problem_response
+from gooseguard.serving.calls import Endpoint, Service, json_response, problem_response
 from gooseguard.serving.deployment import make_deployment
 from gooseguard.serving.discovery import VERSION, discover
 from gooseguard.serving.hooks import Hooks
@@ -155,8 +155,6 @@ def create_app(
                 await hooks.log.close()
 
     app = Starlette(lifespan=lifespan, exception_handlers={404: _refuse, 405: _refuse})
-    for name, value in hooks.state.items():
-        setattr(app.state, name, value)
 
     async def swap() -> None:
         """Load model and policies beside those that answer, then let them answer.
@@ -192,7 +190,7 @@ def _tell(service: Service) -> None:
 def _mount(app: Starlette, service: Service) -> None:
     """Add the routes; those of one path with several methods stay apart, the first that fits answers."""
     for operation in operations():
-        answer = endpoint(service, operation.api, operation.path, operation.handler)
+        answer = Endpoint(service, operation.api, operation.path, operation.handler)
         app.router.routes.append(Route(operation.path, answer, methods=[operation.method]))
     app.router.routes += [
         Route("/healthz", _healthz),

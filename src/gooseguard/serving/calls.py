@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
@@ -18,9 +19,10 @@ from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.scheduler import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from starlette.requests import HTTPConnection
+    from starlette.types import Receive, Scope, Send
     from starlette.websockets import WebSocket
 
     from gooseguard.serving.config import ServeConfig
@@ -28,6 +30,13 @@ if TYPE_CHECKING:
     from gooseguard.serving.hooks import Hooks
     from gooseguard.serving.scheduler import Scheduler
     from gooseguard.serving.sessions import Sessions
+
+
+def _request_ids() -> Iterator[str]:
+    """Give ids that no process gives twice, each after the last: rows of them are found at an index's end."""
+    process = secrets.token_hex(4)
+    for number in count():
+        yield f"req_{time.time_ns():016x}{process}{number & 0xFFFFFFFF:08x}"
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +55,10 @@ class Service:
     """Texts that arrive in pieces."""
     is_ready: bool = True
     """Whether new requests are welcome; false while draining."""
+    n_streams: int = 0
+    """WebSockets and answers by events that are open now."""
+    ids: Iterator[str] = field(default_factory=_request_ids)
+    """Of requests, each once."""
 
 
 class Api(Protocol):
@@ -134,32 +147,42 @@ class Call:
         return self.key
 
 
-def endpoint(
-    service: Service, api: Api, path: str, handler: Callable[[Call], Awaitable[Response]]
-) -> Callable[[Request], Awaitable[Response]]:
-    """Give what the router calls: `handler`, with problems in the API's own words, and all observed."""
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What ASGI calls for a path: its handler, with problems in the API's own words, and all observed."""
 
-    async def answer(request: Request) -> Response:
+    service: Service
+    """What all share."""
+    api: Api
+    """Whose wire format the path speaks."""
+    path: str
+    """The route."""
+    handler: Callable[[Call], Awaitable[Response]]
+    """Answers, or raises a problem."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         begin = time.perf_counter()
-        call = Call(service, api, request, f"req_{secrets.token_hex(16)}", service.deployment)
+        request = Request(scope, receive, send)
+        call = Call(self.service, self.api, request, next(self.service.ids), self.service.deployment)
         call.policy = call.deployment.policy.name
         kind = ""
         try:
-            response = await handler(call)
+            response = await self.handler(call)
         except Exception as error:  # noqa: BLE001  (the last resort: every request gets an answer)
             problem = as_problem(error)
             kind = problem.kind.name
-            response = problem_response(api, problem, request)
-        response.headers.update(call.headers)
-        response.headers["x-request-id"] = call.id
-        response.headers["gooseguard-model"] = call.deployment.scorer.name
-        response.headers["gooseguard-policy"] = call.policy
+            response = problem_response(self.api, problem, request)
+        call.headers["x-request-id"] = call.id
+        call.headers["gooseguard-model"] = call.deployment.scorer.name
+        call.headers["gooseguard-policy"] = call.policy
+        response.raw_headers += [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in call.headers.items()
+        ]
         call.stages |= {"queue": call.timing.queue_s, "score": call.timing.score_s}
         call.stages["total"] = time.perf_counter() - begin
-        observe(call, path, response.status_code, kind)
-        return response
-
-    return answer
+        observe(call, self.path, response.status_code, kind)
+        await response(scope, receive, send)
 
 
 def observe(call: Call, path: str, status: int, kind: str) -> None:

@@ -181,6 +181,8 @@ class LoggingConfig:
     """The least level that is told: debug, info, warning or error."""
     format: str = "auto"
     """"json", "text", or "auto": text on a terminal and JSON elsewhere."""
+    requests: bool = True
+    """Whether every answered request is a line; one that the server failed always is."""
 
     def __post_init__(self) -> None:
         _check_word("logging", "level", self.level, LOG_LEVELS)

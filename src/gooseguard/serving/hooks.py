@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 from gooseguard.serving.problem import Kind, Problem
 
@@ -148,17 +149,22 @@ class Observer(Protocol):
         """See which model and policy answer from now on."""
 
 
+@lru_cache(maxsize=1024)
+def is_local(client: str) -> bool:
+    """Tell whether a client's address is this machine's."""
+    try:
+        return not client or ipaddress.ip_address(client).is_loopback
+    except ValueError:
+        # A Unix socket has no address.
+        return True
+
+
 class LoopbackOnly:
     """`Keys` without any key: this machine may ask, others may not."""
 
     def authenticate(self, secret: str | None, client: str) -> Key:
         """Let this machine in, whatever secret it sends: clients insist on sending one."""
-        try:
-            is_local = not client or ipaddress.ip_address(client).is_loopback
-        except ValueError:
-            # A Unix socket has no address.
-            is_local = True
-        if not is_local:
+        if not is_local(client):
             raise Problem(
                 Kind.FORBIDDEN,
                 "this server has no API keys and answers its own machine only; "
@@ -200,8 +206,6 @@ class Hooks:
     observers: tuple[Observer, ...] = ()
     """Who watches."""
     routes: tuple[BaseRoute, ...] = ()
-    """Further pages, such as `/` and `/metrics`."""
-    state: Mapping[str, Any] = field(default_factory=dict)
-    """What those pages want to find in `request.app.state`."""
+    """Further pages, such as `/` and `/metrics`; they find the `Service` in `request.app.state`."""
     is_healthy: Callable[[], bool] = lambda: True
     """Whether requests can be answered, as far as these know: `/readyz` asks."""

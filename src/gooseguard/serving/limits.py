@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gooseguard.serving.problem import Kind, Problem
+from gooseguard.serving.problem import Kind, Problem, Quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,7 +87,7 @@ class RateLimiter:
         for name, bucket in buckets.items():
             wait_s = bucket.wait_s(costs[name], now)
             if wait_s > 0:
-                raise _refusal(name, costs[name], bucket.per_minute, wait_s)
+                raise _refusal(Quota(name, bucket.per_minute, key.id), costs[name], wait_s)
         for name, bucket in buckets.items():
             bucket.spend(costs[name], now)
         return headers(self.remaining(key))
@@ -125,11 +125,12 @@ class RateLimiter:
         }
 
 
-def _refusal(limit: str, asked: int, per_minute: int, wait_s: float) -> Problem:
-    what = f"rate limit {limit}: asked for {asked}, allowed {per_minute} a minute"
+def _refusal(quota: Quota, asked: int, wait_s: float) -> Problem:
+    what = f"rate limit {quota.limit}: asked for {asked}, allowed {quota.value} a minute"
     if math.isinf(wait_s):
-        return Problem(Kind.RATE_LIMITED, f"{what}; send less at once")
-    return Problem(Kind.RATE_LIMITED, f"{what}; try again in {math.ceil(wait_s)} s", retry_after_s=wait_s)
+        return Problem(Kind.RATE_LIMITED, f"{what}; send less at once", quota=quota)
+    message = f"{what}; try again in {math.ceil(wait_s)} s"
+    return Problem(Kind.RATE_LIMITED, message, retry_after_s=wait_s, quota=quota)
 
 
 def headers(remaining: Mapping[str, Remaining]) -> dict[str, str]:

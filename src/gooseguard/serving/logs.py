@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+GATHER_S = 0.2
+"""Seconds whose lines are written together."""
+
 TRUSTED = ("gooseguard", "uvicorn")
 """Loggers whose messages never hold content; of other ones only logger and level are told."""
 
@@ -34,7 +40,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 def configure_logging(config: LoggingConfig, stream: TextIO) -> None:
     """Send all logging of this process to one stream. Called once, by the program, never by an import."""
     is_text = config.format == LineFormat.TEXT or (config.format == LineFormat.AUTO and stream.isatty())
-    handler = logging.StreamHandler(stream)
+    handler = GatheringHandler(stream)
     handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
     root = logging.getLogger()
     for old in list(root.handlers):
@@ -89,11 +95,63 @@ class TextFormatter(logging.Formatter):
         return f"{moment} {level:7} {json.dumps(event)[1:-1]}" + (f"  {rest}" if rest else "")
 
 
+class GatheringHandler(logging.Handler):
+    """Writes a line at once where little happens, and else the lines of `GATHER_S` together.
+
+    To write is to let other threads have the interpreter: a busy server would wait for it after every line.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Take the stream."""
+        super().__init__()
+        self._stream = stream
+        self._lines: list[str] = []
+        self._written_at = -GATHER_S
+        self._is_waiting = threading.Event()
+        threading.Thread(target=self._run, name="log-lines", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or keep it for a moment."""
+        try:
+            self._lines.append(self.format(record) + "\n")
+            if record.levelno >= logging.WARNING or time.monotonic() - self._written_at >= GATHER_S:
+                self.flush()
+            elif not self._is_waiting.is_set():
+                self._is_waiting.set()
+        except Exception:  # noqa: BLE001  (as of any handler: what cannot be told must not stop the server)
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what is kept; logging does so at exit."""
+        assert self.lock is not None
+        with self.lock:
+            lines, self._lines = self._lines, []
+            if lines:
+                self._stream.write("".join(lines))
+                self._stream.flush()
+            self._written_at = time.monotonic()
+
+    def _run(self) -> None:
+        while self._is_waiting.wait():
+            time.sleep(GATHER_S)
+            self._is_waiting.clear()
+            # A stream that is closed, as at the end of a test.
+            with suppress(ValueError, OSError):
+                self.flush()
+
+
 class AccessLog:
-    """A `hooks.Observer` that tells of every answered request, by ids, sizes and times."""
+    """A `hooks.Observer` that tells of answered requests, by ids, sizes and times."""
+
+    def __init__(self, *, is_full: bool = True) -> None:
+        """Say whether every request is told, or only those that the server failed."""
+        self._is_full = is_full
 
     def answered(self, record: Answered) -> None:
         """Tell of a request; one that the server failed is an error."""
+        level = logging.ERROR if record.status >= 500 else logging.INFO
+        if not (level == logging.ERROR or self._is_full) or not logger.isEnabledFor(level):
+            return
         facts: dict[str, Any] = {
             "request": record.request,
             "api": record.api,
@@ -107,7 +165,6 @@ class AccessLog:
             "policy": record.policy,
             "ms": {name: round(seconds * 1000, 3) for name, seconds in record.stages.items()},
         }
-        level = logging.ERROR if record.status >= 500 else logging.INFO
         told = {name: value for name, value in facts.items() if value is not None}
         logger.log(level, "request", extra=told)
 

@@ -6,10 +6,12 @@ docs/metrics.md describes each; a test compares.
 
 from __future__ import annotations
 
-import ipaddress
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.process_collector import ProcessCollector
@@ -19,23 +21,25 @@ from starlette.routing import Route
 
 from gooseguard.core.scorer import ScoreError
 from gooseguard.serving.calls import bearer, client_of
+from gooseguard.serving.hooks import is_local
 from gooseguard.serving.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client.metrics_core import Metric
     from starlette.requests import Request
 
     from gooseguard.core.verdict import Verdict
+    from gooseguard.serving.calls import Service
     from gooseguard.serving.hooks import Answered, Keys
     from gooseguard.serving.verdict_log import LogCounts
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets of times."""
 
-N_SCORE_BUCKETS = 10
-"""Buckets of scores, each a tenth wide."""
+TENTHS = tuple(number / 10 for number in range(1, 11))
+"""Upper bounds of the buckets of scores."""
 
 
 class Metrics:
@@ -48,34 +52,30 @@ class Metrics:
             log: gives the verdict log's counts, where there is a verdict log.
         """
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "gooseguard_requests_total",
-            "Answered requests.",
-            ("api", "path", "status", "problem"),
-            registry=self.registry,
+        self._requests = _Counters(
+            "gooseguard_requests_total", "Answered requests.", ("api", "path", "status", "problem")
         )
-        self._stages = Histogram(
-            "gooseguard_stage_seconds",
-            "Time of answered requests, by stage.",
-            ("api", "stage"),
-            buckets=SECONDS,
-            registry=self.registry,
+        self._stages = _Histograms(
+            "gooseguard_stage_seconds", "Time of answered requests, by stage.", ("api", "stage"), SECONDS
         )
-        self._bytes = Counter(
-            "gooseguard_body_bytes_total", "Bytes of bodies read.", ("api",), registry=self.registry
-        )
-        self._contents = Counter(
+        self._bytes = _Counters("gooseguard_body_bytes_total", "Bytes of bodies read.", ("api",))
+        self._contents = _Counters(
             "gooseguard_contents_total",
             "Judged contents, by the policy and what it made of them.",
             ("policy", "action"),
-            registry=self.registry,
         )
-        self._flagged = Counter(
+        self._flagged = _Counters(
             "gooseguard_flagged_total",
             "Contents in which a category reached its review threshold.",
             ("policy", "category"),
-            registry=self.registry,
         )
+        self._scores = _Histograms(
+            "gooseguard_score", "Scores the model gave.", ("model", "category"), TENTHS
+        )
+        for collector in (
+            self._requests, self._stages, self._bytes, self._contents, self._flagged, self._scores,
+        ):  # fmt: skip
+            self.registry.register(collector)
         self._queued_items = Gauge(
             "gooseguard_queue_items", "Contents that wait for the engine.", registry=self.registry
         )
@@ -88,31 +88,40 @@ class Metrics:
             ("model", "policy"),
             registry=self.registry,
         )
-        self._scores = _ScoreCollector()
-        self.registry.register(self._scores)
+        self._sessions = Gauge(
+            "gooseguard_sessions",
+            "Streaming sessions that can go on, by where their state is.",
+            ("place",),
+            registry=self.registry,
+        )
+        self._streams = Gauge(
+            "gooseguard_streams",
+            "Streams that are open now: WebSockets, and requests answered by events.",
+            registry=self.registry,
+        )
         if log is not None:
             self.registry.register(_LogCollector(log))
         ProcessCollector(registry=self.registry)
 
     def answered(self, record: Answered) -> None:
         """Count a request and its stages."""
-        self._requests.labels(record.api, record.path, record.status, record.problem).inc()
-        self._bytes.labels(record.api).inc(record.n_bytes)
+        self._requests.add((record.api, record.path, str(record.status), record.problem))
+        self._bytes.add((record.api,), record.n_bytes)
         for stage, seconds in record.stages.items():
-            self._stages.labels(record.api, stage).observe(seconds)
+            self._stages.add((record.api, stage), seconds)
 
     def judged(self, outcome: Verdict | ScoreError, policy: str) -> None:
         """Count a content, its categories and its scores."""
         if isinstance(outcome, ScoreError):
-            self._contents.labels(policy, "error").inc()
+            self._contents.add((policy, "error"))
             return
-        self._contents.labels(policy, outcome.action.value).inc()
+        self._contents.add((policy, outcome.action.value))
         for category, is_flagged in outcome.flagged.items():
             if is_flagged:
-                self._flagged.labels(policy, category).inc()
+                self._flagged.add((policy, category))
         for category, score in outcome.scores.values.items():
             if score is not None:
-                self._scores.add(outcome.scores.model, category, score)
+                self._scores.add((outcome.scores.model, category), score)
 
     def queued(self, n_items: int, n_bytes: int) -> None:
         """Note how much waits."""
@@ -124,53 +133,74 @@ class Metrics:
         self._deployment.clear()
         self._deployment.labels(model, policy).set(1)
 
-    def page(self) -> bytes:
-        """Give all metrics in Prometheus' text format."""
+    def page(self, service: Service | None = None) -> bytes:
+        """Give all metrics in Prometheus' text format; of sessions, as they are in `service` now."""
+        if service is not None:
+            n_in_memory = service.sessions.n_in_memory
+            self._sessions.labels("memory").set(n_in_memory)
+            self._sessions.labels("disk").set(len(service.sessions) - n_in_memory)
+            self._streams.set(service.n_streams)
         return generate_latest(self.registry)
 
     def route(self, keys: Keys) -> Route:
         """Give `/metrics`: for this machine, and for whoever shows an API key."""
 
         async def answer(request: Request) -> Response:
-            if not _is_local(client_of(request)):
+            if not is_local(client_of(request)):
                 try:
                     keys.authenticate(bearer(request), client_of(request))
                 except Problem as problem:
                     return Response(problem.message, problem.kind.status, media_type="text/plain")
-            return Response(self.page(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+            return Response(self.page(request.app.state.service), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
         return Route("/metrics", answer, methods=["GET"])
 
 
-class _ScoreCollector(Collector):
-    """Histograms of scores: a dozen a content, hence plain integers and none of the library's locks."""
+class _Counters(Collector):
+    """Counters by labels. A request counts a dozen things: plain numbers, and none of the library's locks."""
 
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], list[int]] = {}
-        self._sums: dict[tuple[str, str], float] = {}
+    def __init__(self, name: str, description: str, labels: Sequence[str]) -> None:
+        self._about = (name, description, labels)
+        self._counts: Counter[tuple[str, ...]] = Counter()
 
-    def add(self, model: str, category: str, score: float) -> None:
-        """Count a score, 0..1."""
-        labels = (model, category)
-        counts = self._counts.get(labels)
-        if counts is None:
-            counts = self._counts[labels] = [0] * N_SCORE_BUCKETS
-            self._sums[labels] = 0.0
-        counts[min(int(score * N_SCORE_BUCKETS), N_SCORE_BUCKETS - 1)] += 1
-        self._sums[labels] += score
+    def add(self, labels: tuple[str, ...], amount: int = 1) -> None:
+        """Count."""
+        self._counts[labels] += amount
 
     def collect(self) -> Iterator[Metric]:
-        """Give the histograms; a bucket's bound belongs to the bucket above it, unlike elsewhere."""
-        family = HistogramMetricFamily(
-            "gooseguard_score", "Scores the model gave.", labels=("model", "category")
-        )
-        for labels, counts in self._counts.items():
-            total, buckets = 0, []
-            for place, count in enumerate(counts):
-                total += count
-                is_last = place == N_SCORE_BUCKETS - 1
-                buckets.append(("+Inf" if is_last else str((place + 1) / N_SCORE_BUCKETS), float(total)))
-            family.add_metric(labels, buckets, self._sums[labels])
+        """Give the counts as they are now."""
+        name, description, labels = self._about
+        family = CounterMetricFamily(name, description, labels=labels)
+        for values, count in self._counts.items():
+            family.add_metric(values, count)
+        yield family
+
+
+class _Histograms(Collector):
+    """Histograms by labels, in the same way."""
+
+    def __init__(self, name: str, description: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
+        self._about = (name, description, labels)
+        self._bounds = bounds
+        self._counts: dict[tuple[str, ...], list[int]] = {}
+        self._sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
+
+    def add(self, labels: tuple[str, ...], value: float) -> None:
+        """Count a value."""
+        counts = self._counts.get(labels)
+        if counts is None:
+            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
+        counts[bisect_left(self._bounds, value)] += 1
+        self._sums[labels] += value
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the histograms as they are now."""
+        name, description, labels = self._about
+        family = HistogramMetricFamily(name, description, labels=labels)
+        bounds = [*map(str, self._bounds), "+Inf"]
+        for values, counts in self._counts.items():
+            buckets = list(zip(bounds, map(float, accumulate(counts)), strict=True))
+            family.add_metric(values, buckets, self._sums[values])
         yield family
 
 
@@ -194,11 +224,3 @@ class _LogCollector(Collector):
         yield GaugeMetricFamily(
             "gooseguard_log_waiting_rows", "Rows that wait for the database.", counts.waiting
         )
-
-
-def _is_local(client: str) -> bool:
-    try:
-        return not client or ipaddress.ip_address(client).is_loopback
-    except ValueError:
-        # A Unix socket has no address.
-        return True

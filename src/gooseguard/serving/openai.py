@@ -9,7 +9,8 @@ types/moderation.py and types/moderation_create_params.py.
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import Sequence  # noqa: TC003  (msgspec reads the annotations)
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -26,7 +27,7 @@ from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.wire import apply_rule, is_flagged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from starlette.requests import HTTPConnection
     from starlette.responses import Response
@@ -45,6 +46,9 @@ MODELS = (
     "text-moderation-stable",
 )
 """The names that OpenAI's specification lists; any other is taken as well."""
+
+NOTHING: frozenset[Modality] = frozenset()
+"""What a score without `applied` rests on."""
 
 LEGACY_PREFIX = "text-moderation"
 """Models whose answers have the older shape: no `illicit`, no `category_applied_input_types`."""
@@ -121,7 +125,7 @@ class ModerationResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """OpenAI's categories, flagged by the policy."""
     category_scores: dict[str, float]
     """0..1; 0.0 where `category_applied_input_types` is empty."""
-    category_applied_input_types: dict[str, list[str]] | msgspec.UnsetType = msgspec.UNSET
+    category_applied_input_types: dict[str, Sequence[str]] | msgspec.UnsetType = msgspec.UNSET
     """What each score rests on; empty: the model cannot score the category. Not in the older shape."""
     errors: list[ItemError] | msgspec.UnsetType = msgspec.UNSET
     """What could not be judged."""
@@ -222,7 +226,7 @@ async def moderate(call: Call) -> Response:
             found.append(ItemError(outcome.type, outcome.message, param))
         results.append(_result(outcome, found, call.deployment, is_legacy=is_legacy))
     model = LEGACY_MODEL if is_legacy else request.model
-    return json_response(ModerationResponse(f"modr-{secrets.token_hex(16)}", model, results))
+    return json_response(ModerationResponse(call.id.replace("req_", "modr-"), model, results))
 
 
 async def list_models(call: Call) -> Response:
@@ -325,20 +329,19 @@ async def _combined(
 def _result(
     outcome: Verdict | ScoreError, errors: list[ItemError], deployment: Deployment, *, is_legacy: bool
 ) -> ModerationResult:
-    categories: dict[str, bool] = {}
-    scores: dict[str, float] = {}
-    applied: dict[str, list[str]] = {}
-    for name in deployment.openai.rules:
-        if is_legacy and name.startswith("illicit"):
-            continue
-        rule = deployment.openai.usable.get(name, ())
-        categories[name], scores[name], applied[name] = False, 0.0, []
-        if not isinstance(outcome, ScoreError):
-            best = apply_rule(rule, outcome.scores.values)
-            if best is not None:
-                scores[name] = best[0]
-                applied[name] = _modalities(best[1], outcome)
-                categories[name] = is_flagged(rule, outcome.flagged)
+    names = [name for name in deployment.openai.rules if not (is_legacy and name.startswith("illicit"))]
+    categories = dict.fromkeys(names, False)
+    scores = dict.fromkeys(names, 0.0)
+    applied: dict[str, Sequence[str]] = dict.fromkeys(names, ())
+    if not isinstance(outcome, ScoreError):
+        flagged = {category for category, is_over in outcome.flagged.items() if is_over}
+        for name in names:
+            rule = deployment.openai.usable.get(name, ())
+            if (best := apply_rule(rule, outcome.scores.values)) is not None:
+                scores[name], chosen = best
+                kinds = [outcome.scores.applied.get(category, NOTHING) for category in chosen]
+                applied[name] = _modalities(*kinds)
+                categories[name] = is_flagged(rule, flagged)
     is_doubtful = (
         bool(errors)
         or isinstance(outcome, ScoreError)
@@ -354,5 +357,6 @@ def _result(
     )
 
 
-def _modalities(categories: Sequence[str], verdict: Verdict) -> list[str]:
-    return sorted({str(kind) for category in categories for kind in verdict.scores.applied.get(category, ())})
+@cache
+def _modalities(*applied: frozenset[Modality]) -> tuple[str, ...]:
+    return tuple(sorted({str(kind) for kinds in applied for kind in kinds}))

@@ -51,7 +51,7 @@ def make_hooks(config: ServeConfig, database: str) -> Hooks:
         keys=keys,
         limits=RateLimiter(config.rates),
         log=log,
-        observers=(AccessLog(), metrics),
+        observers=(AccessLog(is_full=config.logging.requests), metrics),
         routes=(metrics.route(keys), *(page_routes(keys) if config.page else ())),
         # Where a lost row is no reason to refuse a request, it is none to send requests elsewhere.
         is_healthy=lambda: log.is_healthy or config.log.on_failure == OnFailure.ANSWER,

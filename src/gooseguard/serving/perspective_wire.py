@@ -16,13 +16,32 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection
 
+    from gooseguard.serving.problem import Quota
+
 T = TypeVar("T")
 
 ERROR_TYPE = "type.googleapis.com/google.commentanalyzer.v1alpha1.Error"
 """Of the detail that says what is wrong with a comment."""
 
 INFO_TYPE = "type.googleapis.com/google.rpc.ErrorInfo"
-"""Of the detail that says what is wrong with a key."""
+"""Of the detail that says what is wrong with a key, or which quota it has used up."""
+
+HELP_TYPE = "type.googleapis.com/google.rpc.Help"
+"""Of the detail that says where to ask for more."""
+
+SERVICE = "commentanalyzer.googleapis.com"
+"""What Google calls the service in its errors."""
+
+# Our limits in the words of Google's quotas: metric, limit, metric's short name. Google counted requests, of
+# one comment each, and no bytes.
+_ANALYSES = (
+    "Analysis requests (AnalyzeComment)", "AnalyzeRequestsPerMinutePerProject", "analyze_requests",
+)  # fmt: skip
+_QUOTAS = {
+    "requests_per_minute": _ANALYSES,
+    "items_per_minute": _ANALYSES,
+    "bytes_per_minute": ("Analysis bytes", "AnalyzeBytesPerMinutePerProject", "analyze_bytes"),
+}
 
 # The names of google.rpc.Code.
 _STATUS = {
@@ -216,6 +235,8 @@ class PerspectiveApi:
         """Give {"error": {"code", "message", "status", "details"}}."""
         if problem.kind is Kind.NO_KEY:
             return _no_key(has_secret=self.secret(request) is not None)
+        if problem.quota is not None:
+            return _quota_exceeded(problem.quota, str(request.base_url))
         status = problem.kind.status
         details: list[dict[str, Any]] = []
         if problem.details:
@@ -223,9 +244,7 @@ class PerspectiveApi:
         elif problem.kind in {Kind.INVALID, Kind.TOO_LARGE}:
             details.append({"@type": ERROR_TYPE, "errorType": "INVALID_REQUEST"})
         elif status == Kind.RATE_LIMITED.status:
-            reason = {"reason": "RATE_LIMIT_EXCEEDED", "domain": "googleapis.com"}
-            metadata = {"service": "commentanalyzer.googleapis.com"}
-            details.append({"@type": INFO_TYPE, **reason, "metadata": metadata})
+            details.append(_info("RATE_LIMIT_EXCEEDED", {"service": SERVICE}))
         error = {"code": status, "message": problem.message, "status": _STATUS.get(problem.kind, "UNKNOWN")}
         return status, {"error": error | ({"details": details} if details else {})}
 
@@ -235,10 +254,34 @@ def _no_key(*, has_secret: bool) -> tuple[int, Mapping[str, Any]]:
     if not has_secret:
         message = "The request is missing a valid API key."
         return 403, {"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}}
-    detail = {"@type": INFO_TYPE, "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
     message = "API key not valid. Please pass a valid API key."
-    error = {"code": 400, "message": message, "status": "INVALID_ARGUMENT", "details": [detail]}
-    return 400, {"error": error}
+    details = [_info("API_KEY_INVALID", {"service": SERVICE})]
+    return 400, {"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT", "details": details}}
+
+
+def _quota_exceeded(quota: Quota, url: str) -> tuple[int, Mapping[str, Any]]:
+    """Give what Google answers where a project, here an API key, has used up its minute."""
+    metric, limit, short = _QUOTAS[quota.limit]
+    message = (
+        f"Quota exceeded for quota metric '{metric}' and limit '{metric} per minute' of service '{SERVICE}' "
+        f"for consumer 'project_number:{quota.key}'."
+    )
+    metadata = {
+        "consumer": f"projects/{quota.key}",
+        "quota_limit": limit,
+        "quota_limit_value": str(quota.value),
+        "quota_location": "global",
+        "quota_metric": f"CommentAnalyzerService/{short}",
+        "service": SERVICE,
+    }
+    links = [{"description": "Request a higher quota limit.", "url": url}]
+    details = [_info("RATE_LIMIT_EXCEEDED", metadata), {"@type": HELP_TYPE, "links": links}]
+    error = {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED", "details": details}
+    return 429, {"error": error}
+
+
+def _info(reason: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    return {"@type": INFO_TYPE, "reason": reason, "domain": "googleapis.com", "metadata": metadata}
 
 
 def refusal(message: str, error_type: str = "INVALID_REQUEST", **more: Any) -> Problem:  # noqa: ANN401  (JSON)

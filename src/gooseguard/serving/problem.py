@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,18 @@ class Kind(Enum):
         return self.value if isinstance(self.value, int) else int(self.value[:3])
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A limit that a key has used up."""
+
+    limit: str
+    """Its name, as in the config: "requests_per_minute"."""
+    value: int
+    """What it allows."""
+    key: str
+    """`Key.id`."""
+
+
 # The word of RFC 9457, Problem Details for HTTP APIs.
 class Problem(GooseguardError):  # noqa: N818
     """A request that gets no answer but this. Its message goes to the client and never holds content."""
@@ -65,6 +78,7 @@ class Problem(GooseguardError):  # noqa: N818
         code: str | None = None,
         retry_after_s: float | None = None,
         details: Mapping[str, Any] | None = None,
+        quota: Quota | None = None,
     ) -> None:
         """Say what is wrong.
 
@@ -75,6 +89,7 @@ class Problem(GooseguardError):  # noqa: N818
             code: the API's own word for it, where it has one.
             retry_after_s: seconds after which another attempt may succeed.
             details: what an API wants to add to its body.
+            quota: the limit that refuses it, where it is RATE_LIMITED.
         """
         super().__init__(message)
         self.kind = kind
@@ -83,3 +98,4 @@ class Problem(GooseguardError):  # noqa: N818
         self.code = code
         self.retry_after_s = retry_after_s
         self.details = details
+        self.quota = quota

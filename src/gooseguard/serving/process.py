@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import resource
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -26,13 +27,19 @@ if TYPE_CHECKING:
     from gooseguard.core.scorer import Scorer
     from gooseguard.serving.calls import Service
     from gooseguard.serving.config import ServeConfig
+    from gooseguard.serving.deployment import Deployment
     from gooseguard.serving.hooks import Hooks
+
+logger = logging.getLogger(__name__)
 
 MAX_FILES = 65536
 """Open files to ask the system for; each connection is one."""
 
-SWITCH_S = 0.0005
+SWITCH_S = 0.0001
 """How long a thread may keep the interpreter while others wait: the event loop must not wait for scoring."""
+
+GARBAGE = 20_000
+"""Objects that are made before cycles are looked for."""
 
 BACKLOG = 4096
 """Connections that the system keeps until they are accepted."""
@@ -42,7 +49,6 @@ def run(
     read: Callable[[], tuple[ServeConfig, Scorer]],
     make_hooks: Callable[[ServeConfig], Hooks],
     n_workers: int,
-    notices: TextIO,
 ) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP loads config and model anew.
 
@@ -50,7 +56,6 @@ def run(
         read: gives config and scorer, at the start and for each SIGHUP.
         make_hooks: gives keys, limits, log and observers.
         n_workers: batches scored at once, where the config leaves it open.
-        notices: where start and reloads are told.
 
     Raises:
         ConfigError: the address is taken, or not ours.
@@ -61,14 +66,15 @@ def run(
     app = create_app(config, scorer, make_hooks(config), reload=read, n_workers=n_workers)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_S)
-    # What was loaded so far lives as long as the process.
+    # What was loaded so far lives as long as the process; requests make hundreds of objects and no cycles.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(app, config, listener, notices))
+        runner.run(_serve(app, config, listener))
 
 
-async def _serve(app: Starlette, config: ServeConfig, listener: socket.socket, notices: TextIO) -> None:
+async def _serve(app: Starlette, config: ServeConfig, listener: socket.socket) -> None:
     settings = uvicorn.Config(
         app,
         host=config.host,
@@ -96,10 +102,9 @@ async def _serve(app: Starlette, config: ServeConfig, listener: socket.socket, n
         try:
             await app.state.swap()
         except GooseguardError as error:
-            print(f"error: not reloaded: {error}", file=notices, flush=True)
+            logger.error("not reloaded", extra={"error": str(error)})
         else:
-            name = app.state.service.deployment.scorer.name
-            print(f"reloaded: {name}", file=notices, flush=True)
+            logger.info("reloaded", extra=_about(app.state.service.deployment))
 
     def on_hangup() -> None:
         task = loop.create_task(reload())
@@ -107,7 +112,7 @@ async def _serve(app: Starlette, config: ServeConfig, listener: socket.socket, n
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
-    server.on_ready = lambda: _greet(app, listener, notices)
+    server.on_ready = lambda: _greet(app, listener)
     server.on_stop = lambda: _stop_admitting(app)
     await server.serve([listener])
 
@@ -180,20 +185,20 @@ def protocol_with_timeout(header_s: float) -> type[HttpToolsProtocol]:
     return Protocol
 
 
-def _greet(app: Starlette, listener: socket.socket, notices: TextIO) -> None:
-    service: Service = app.state.service
+def _greet(app: Starlette, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    deployment = service.deployment
-    lines = [
-        f"gooseguard serves http://{where}",
-        f"model {deployment.scorer.name}, policy {deployment.policy.name}",
-    ]
-    if unscored := deployment.openai.unscored:
-        lines.append(f"OpenAI categories that this model cannot score, always 0: {', '.join(unscored)}")
-    if absent := deployment.perspective.unscored:
-        lines.append(f"Perspective attributes that this model cannot score, refused: {', '.join(absent)}")
-    print("\n".join(lines), file=notices, flush=True)
+    logger.info("serving", extra={"url": f"http://{where}", **_about(app.state.service.deployment)})
+
+
+def _about(deployment: Deployment) -> dict[str, Any]:
+    """Give what an operator should know of a model and a policy."""
+    return {
+        "model": deployment.scorer.name,
+        "policy": deployment.policy.name,
+        "openai_always_0": deployment.openai.unscored,
+        "perspective_refused": deployment.perspective.unscored,
+    }
 
 
 def _stop_admitting(app: Starlette) -> None:

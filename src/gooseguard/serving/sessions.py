@@ -13,6 +13,7 @@ import ctypes
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import time
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from gooseguard.serving.deployment import Deployment
     from gooseguard.serving.scheduler import Scheduler
 
+logger = logging.getLogger(__name__)
+
 SECRET_BYTES = 32
 """Of the key that signs handles."""
 
@@ -39,6 +42,9 @@ SECRET_FILE = "handles.key"  # noqa: S105  (a file's name)
 
 SUFFIX = ".state"
 """Of state files."""
+
+HEADER_BYTES = 4096
+"""Bytes of a state file's first line at most."""
 
 SWEEP_S = 1.0
 """Seconds between looks for idle and expired sessions."""
@@ -71,6 +77,16 @@ class Session:
         return cast("StreamingScorer", self.deployment.scorer)
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A state on disk."""
+
+    key: str
+    """As in `Session`; "" where the file does not say."""
+    touched_at: float
+    """As in `Session`."""
+
+
 class Sessions:
     """All sessions of a server. Lives in one event loop."""
 
@@ -96,8 +112,8 @@ class Sessions:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._secret = _read_secret(folder / SECRET_FILE)
-            # Session to the time of its last use, of those whose state lies on disk.
-            self._stored = {path.stem: path.stat().st_mtime for path in folder.glob(f"*{SUFFIX}")}
+            # Session to what lies on disk of it.
+            self._stored = {path.stem: _look(path) for path in folder.glob(f"*{SUFFIX}")}
         except OSError as error:
             raise ConfigError(
                 f"sessions: folder {folder} cannot be used ({error.strerror}); expected one to write to"
@@ -121,8 +137,7 @@ class Sessions:
         deployment = self._current()
         if not hasattr(deployment.scorer, "open"):
             raise Problem(Kind.INVALID, f"model {deployment.scorer.name} reads whole texts only")
-        n_own = sum(session.key == key for session in self._live.values())
-        if len(self) >= self._config.max_open or n_own >= self._config.max_a_key:
+        if len(self) >= self._config.max_open or self._count(key) >= self._config.max_a_key:
             raise Problem(
                 Kind.OVERLOADED, "too many sessions are open; finish some", retry_after_s=self._config.idle_s
             )
@@ -130,6 +145,12 @@ class Sessions:
         session = Session(secrets.token_hex(16), key, deployment, policy, scorer.open())
         self._live[session.id] = session
         return session
+
+    def _count(self, key: str) -> int:
+        """Give how many sessions a key has, those of an earlier process included."""
+        n_live = sum(session.key == key for session in self._live.values())
+        stored = self._stored.items()
+        return n_live + sum(left.key == key for name, left in stored if name not in self._live)
 
     def handle(self, session: Session) -> str:
         """Give the handle that finds the session as it is now, until it expires."""
@@ -160,7 +181,8 @@ class Sessions:
         if facts["k"] != key or facts["e"] < time.time():
             raise gone
         session = self._live.get(facts["s"])
-        if session is None and facts["s"] in self._stored:
+        stored = self._stored.get(facts["s"])
+        if session is None and stored is not None and stored.key == key:
             session = self._load(facts["s"], key)
         if session is None or session.key != key or session.deployment.scorer.name != model:
             raise gone
@@ -206,15 +228,22 @@ class Sessions:
         """Write idle states to disk and end expired sessions, for ever."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            self.sweep_once(time.time())
+            try:
+                await self.sweep_once(time.time())
+            except OSError as error:
+                logger.warning("sessions not swept", extra={"error": error.strerror})
 
-    def sweep_once(self, now: float) -> None:
-        """Write idle states to disk and end expired sessions, as of `now`."""
+    async def sweep_once(self, now: float) -> None:
+        """Write idle states to disk and end expired sessions, as of `now`.
+
+        Raises:
+            OSError: a file cannot be deleted.
+        """
         for session in list(self._live.values()):
             if now - session.touched_at > self._config.expiry_s and not session.lock.locked():
                 self.drop(session)
-        for name, touched_at in list(self._stored.items()):
-            if name not in self._live and now - touched_at > self._config.expiry_s:
+        for name, stored in list(self._stored.items()):
+            if name not in self._live and now - stored.touched_at > self._config.expiry_s:
                 del self._stored[name]
                 self._path(name).unlink(missing_ok=True)
         idle = sorted(
@@ -224,11 +253,12 @@ class Sessions:
         n_spilled = 0
         n_over = len(idle) - self._config.in_memory
         for place, session in enumerate(idle):
-            if (
-                place < n_over or now - session.touched_at > self._config.idle_s
-            ) and not session.lock.locked():
-                self._try_to_spill(session)
-                n_spilled += session.state is None
+            if place < n_over or now - session.touched_at > self._config.idle_s:
+                # Requests are answered between two of them, and may have ended or taken up this one.
+                await asyncio.sleep(0)
+                if session.id in self._live and session.state is not None and not session.lock.locked():
+                    self._try_to_spill(session)
+                    n_spilled += session.state is None
         if n_spilled:
             _give_back_memory()
 
@@ -281,7 +311,7 @@ class Sessions:
             file.write(header + session.scorer.dump(session.state))
         partial.replace(path)
         session.state = None
-        self._stored[session.id] = session.touched_at
+        self._stored[session.id] = _Stored(session.key, session.touched_at)
 
     def _restore(self, session: Session) -> None:
         facts, data = self._read_file(session.id)
@@ -289,11 +319,9 @@ class Sessions:
             raise Problem(Kind.ENGINE, "the session's state file is of another position; open a new session")
         session.state = session.scorer.load(data)
 
-    def _load(self, name: str, key: str) -> Session | None:
-        """Take up a session that an earlier process left; None if it is not of this key."""
+    def _load(self, name: str, key: str) -> Session:
+        """Take up a session that an earlier process left."""
         facts, _ = self._read_file(name)
-        if facts["key"] != key:
-            return None
         session = Session(name, key, self._current(), facts["policy"], None, int(facts["position"]))
         self._live[name] = session
         return session
@@ -301,12 +329,12 @@ class Sessions:
     def _read_file(self, name: str) -> tuple[dict[str, str], bytes]:
         try:
             header, _, data = self._path(name).read_bytes().partition(b"\n")
-            facts = json.loads(header)
-        except (OSError, ValueError):
+        except OSError:
             raise Problem(
                 Kind.NOT_FOUND, "the session's state is not there any more; open a new one"
             ) from None
-        if not isinstance(facts, dict) or {"key", "policy", "position"} - facts.keys():
+        facts = _read_header(header)
+        if not facts:
             raise ArtefactError("session: its state file has no header; open a new session")
         return facts, data
 
@@ -330,6 +358,23 @@ class Sessions:
         # Signed by us, so of the shape that `handle` gives.
         facts: dict[str, Any] = json.loads(_decode(payload))
         return facts
+
+
+def _look(path: Path) -> _Stored:
+    """Give whose a state file is, and since when it lies there."""
+    with path.open("rb") as file:
+        facts = _read_header(file.readline(HEADER_BYTES))
+    return _Stored(facts.get("key", ""), path.stat().st_mtime)
+
+
+def _read_header(line: bytes) -> dict[str, str]:
+    """Give what the first line of a state file says; nothing where it is none."""
+    try:
+        facts: dict[str, str] = json.loads(line)
+    except ValueError:
+        return {}
+    is_whole = isinstance(facts, dict) and facts.keys() >= {"key", "policy", "position"}
+    return facts if is_whole else {}
 
 
 def _give_back_memory() -> None:

@@ -8,8 +8,8 @@ for the pieces in its body, and its events are the same messages.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -25,7 +25,7 @@ from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.score_api import ScoreApi
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from starlette.responses import Response
     from starlette.websockets import WebSocket
@@ -38,9 +38,6 @@ PATH = "/v1/stream"
 
 CLOSE_POLICY = 1008
 """WebSocket close code for a client that does what it may not."""
-
-CLOSE_AWAY = 1001
-"""WebSocket close code of a server that stops."""
 
 
 class OpenMessage(msgspec.Struct, frozen=True, tag="open", forbid_unknown_fields=True):
@@ -208,14 +205,15 @@ async def post_stream(call: Call) -> Response:
     opened = await stream.take(begin)
 
     async def events() -> AsyncIterator[bytes]:
-        yield _sse(opened)
-        messages: list[Message] = [AppendMessage(text) for text in request.pieces]
-        for message in [*messages, *([FinishMessage()] if request.finish else [])]:
-            try:
-                yield _sse(await stream.take(message))
-            except Exception as error:  # noqa: BLE001  (the last resort: the client must hear of it)
-                yield _sse(error_event(as_problem(error)))
-                return
+        with _counted(call.service):
+            yield _sse(opened)
+            messages: list[Message] = [AppendMessage(text) for text in request.pieces]
+            for message in [*messages, *([FinishMessage()] if request.finish else [])]:
+                try:
+                    yield _sse(await stream.take(message))
+                except Exception as error:  # noqa: BLE001  (the last resort: the client must hear of it)
+                    yield _sse(error_event(as_problem(error)))
+                    return
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
@@ -223,7 +221,7 @@ async def post_stream(call: Call) -> Response:
 async def websocket_stream(websocket: WebSocket) -> None:
     """Answer `WS /v1/stream`."""
     service: Service = websocket.app.state.service
-    call = Call(service, ScoreApi(), websocket, f"req_{secrets.token_hex(16)}", service.deployment)
+    call = Call(service, ScoreApi(), websocket, next(service.ids), service.deployment)
     call.policy = call.deployment.policy.name
     begin = time.perf_counter()
     kind, status = "", 101
@@ -232,7 +230,8 @@ async def websocket_stream(websocket: WebSocket) -> None:
         if not service.is_ready:
             raise Problem(Kind.DRAINING, "the server is stopping; connect again", retry_after_s=1)
         await websocket.accept()
-        await _converse(_Stream(call), websocket)
+        with _counted(service):
+            await _converse(_Stream(call), websocket)
     except Problem as problem:
         kind, status = problem.kind.name, problem.kind.status
         body = ScoreApi().refuse(problem, websocket)[1]
@@ -242,6 +241,15 @@ async def websocket_stream(websocket: WebSocket) -> None:
         pass
     call.stages["total"] = time.perf_counter() - begin
     observe(call, PATH, status, kind)
+
+
+@contextmanager
+def _counted(service: Service) -> Iterator[None]:
+    service.n_streams += 1
+    try:
+        yield
+    finally:
+        service.n_streams -= 1
 
 
 async def _converse(stream: _Stream, websocket: WebSocket) -> None:

@@ -13,12 +13,13 @@ import logging
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gooseguard.core.errors import StorageError
 from gooseguard.serving.config import LogConfig, OnFailure
-from gooseguard.serving.database import translated
+from gooseguard.serving.database import checkpoint, translated
 from gooseguard.serving.log_rows import prune, read_salt
 from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.records import RowMaker, is_suggestion
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 PROBE_S = 2.0
 """After a failure, how often to try whether rows can be written again."""
+
+CHECKPOINT_S = 1.0
+"""How often SQLite's write-ahead log is copied into its database."""
 
 PRUNE_S = 3600.0
 """How often rows past their time are deleted."""
@@ -100,6 +104,8 @@ class VerdictLog:
         self._failed_at: float | None = None
         self._next_prune = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="verdict-log", daemon=True)
+        self._is_closed = threading.Event()
+        self._checkpoints = threading.Thread(target=self._copy, name="checkpoints", daemon=True)
 
     @property
     def is_healthy(self) -> bool:
@@ -109,14 +115,18 @@ class VerdictLog:
     def start(self) -> None:
         """Start writing."""
         self._thread.start()
+        if self._engine.dialect.name == "sqlite":
+            self._checkpoints.start()
 
     async def close(self) -> None:
         """Write what waits, and stop; what the database does not take is told in the server's log."""
         with self._queue.has_work:
             self._queue.is_closing = True
             self._queue.has_work.notify()
-        if self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join, CLOSE_S)
+        self._is_closed.set()
+        for thread in (self._thread, self._checkpoints):
+            if thread.is_alive():
+                await asyncio.to_thread(thread.join, CLOSE_S)
         if self.counts.waiting:
             logger.error("verdict log closed with rows unwritten", extra={"rows": self.counts.waiting})
         self._engine.dispose()
@@ -202,6 +212,13 @@ class VerdictLog:
                 left = list(self._queue.jobs)
                 self._queue.jobs.clear()
             self._answer(left)
+
+    def _copy(self) -> None:
+        """Keep the write-ahead log short, on a thread of its own: answers wait for commits, not for this."""
+        while not self._is_closed.wait(CHECKPOINT_S):
+            # A disk that fails is told by the writer.
+            with suppress(StorageError):
+                checkpoint(self._engine)
 
     def _take(self) -> list[_Job] | None:
         """Wait for jobs, and give those of one commit; none after a while, `None` at the end."""
