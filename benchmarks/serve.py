@@ -81,7 +81,7 @@ class Server:
         log = Path(self._folder.name, "log")
         with log.open("wb") as stream:
             self.process = subprocess.Popen(command, stderr=stream, env=environment)
-        while not (found := re.search(r'"url":"http://127.0.0.1:(\d+)"', log.read_text("utf-8"))):
+        while not (found := re.search(r'"url":"http://[^"]*:(\d+)"', log.read_text("utf-8"))):
             if self.process.poll() is not None:
                 raise SystemExit(f"error: the server did not start: {log.read_text('utf-8')}")
             time.sleep(0.05)

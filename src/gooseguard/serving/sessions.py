@@ -8,10 +8,7 @@ certain. Knows no HTTP.
 from __future__ import annotations
 
 import asyncio
-import base64
 import ctypes
-import hashlib
-import hmac
 import json
 import logging
 import os
@@ -21,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from gooseguard.core.errors import ArtefactError, ConfigError, ContentError, EngineError
+from gooseguard.serving.handles import Handles
 from gooseguard.serving.problem import Kind, Problem
 
 if TYPE_CHECKING:
@@ -33,12 +31,6 @@ if TYPE_CHECKING:
     from gooseguard.serving.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
-
-SECRET_BYTES = 32
-"""Of the key that signs handles."""
-
-SECRET_FILE = "handles.key"  # noqa: S105  (a file's name)
-"""Where the key lies, beside the states it belongs to."""
 
 SUFFIX = ".state"
 """Of state files."""
@@ -111,7 +103,7 @@ class Sessions:
         self._live: dict[str, Session] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._secret = _read_secret(folder / SECRET_FILE)
+            self._handles = Handles(folder)
             # Session to what lies on disk of it.
             self._stored = {path.stem: _look(path) for path in folder.glob(f"*{SUFFIX}")}
         except OSError as error:
@@ -161,8 +153,7 @@ class Sessions:
             "p": session.position,
             "s": session.id,
         }
-        payload = _encode(json.dumps(facts, separators=(",", ":")).encode())
-        return f"{payload}.{_encode(self._sign(payload))}"
+        return self._handles.write(facts)
 
     def resume(self, handle: str, key: str) -> Session:
         """Find a session again.
@@ -171,7 +162,7 @@ class Sessions:
             Problem: INVALID for a handle that is not ours, NOT_FOUND for a session that is over, CONFLICT for
                 one of another model, or that has gone on since.
         """
-        facts = self._read_handle(handle)
+        facts = self._handles.read(handle)
         model = self._current().scorer.name
         if facts["m"] != model:
             raise Problem(
@@ -341,24 +332,6 @@ class Sessions:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}{SUFFIX}"
 
-    def _sign(self, payload: str) -> bytes:
-        return hmac.new(self._secret, payload.encode(), hashlib.sha256).digest()
-
-    def _read_handle(self, handle: str) -> dict[str, Any]:
-        payload, _, signature = handle.partition(".")
-        invalid = Problem(
-            Kind.INVALID, "this is no handle of this server; open a new session", param="handle"
-        )
-        try:
-            is_ours = hmac.compare_digest(_decode(signature), self._sign(payload))
-        except ValueError:
-            raise invalid from None
-        if not is_ours:
-            raise invalid
-        # Signed by us, so of the shape that `handle` gives.
-        facts: dict[str, Any] = json.loads(_decode(payload))
-        return facts
-
 
 def _look(path: Path) -> _Stored:
     """Give whose a state file is, and since when it lies there."""
@@ -382,31 +355,3 @@ def _give_back_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def _read_secret(path: Path) -> bytes:
-    """Give the key that signs handles, made on first use, so that handles outlive the process."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        secret = path.read_bytes()
-        if len(secret) != SECRET_BYTES:
-            raise ConfigError(f"sessions: {path} is no key; delete it, and open sessions are lost") from None
-        return secret
-    with os.fdopen(descriptor, "wb") as file:
-        secret = secrets.token_bytes(SECRET_BYTES)
-        file.write(secret)
-    return secret
-
-
-def _encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def _decode(text: str) -> bytes:
-    """Undo `_encode`.
-
-    Raises:
-        ValueError: it is no base64.
-    """
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
