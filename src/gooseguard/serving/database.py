@@ -43,6 +43,9 @@ WAL_PAGES = 16384
 """Pages of SQLite's write-ahead log, 64 MB, from which on a commit itself copies them into the database. That
 takes a commit tens of milliseconds; `checkpoint` does it beside them, and comes first."""
 
+CACHE_KB = 512
+"""What a connection to SQLite keeps in memory: rows are added at the end of each index, and hardly read."""
+
 STATEMENT_TIMEOUT_S = 30
 """How long PostgreSQL may work on one statement."""
 
@@ -157,6 +160,7 @@ def _make_sqlite(address: URL, *, flush: bool) -> Engine:
         connection.execute(f"PRAGMA synchronous = {'FULL' if flush else 'NORMAL'}")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
 
     return engine
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import resource
@@ -38,6 +39,12 @@ MAX_FILES = 65536
 SWITCH_S = 0.0001
 """How long a thread may keep the interpreter while others wait: the event loop must not wait for scoring."""
 
+M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
+
+ARENAS = 2
+"""Heaps of the C library: one for the event loop, one for all other threads."""
+
 GARBAGE = 20_000
 """Objects that are made before cycles are looked for."""
 
@@ -65,6 +72,7 @@ def run(
     listener = _listen(config)
     app = create_app(config, scorer, make_hooks(config), reload=read, n_workers=n_workers)
     _raise_file_limit()
+    _share_arenas()
     sys.setswitchinterval(SWITCH_S)
     # What was loaded so far lives as long as the process; requests make hundreds of objects and no cycles.
     gc.collect()
@@ -204,6 +212,13 @@ def _about(deployment: Deployment) -> dict[str, Any]:
 def _stop_admitting(app: Starlette) -> None:
     service: Service = app.state.service
     service.is_ready = False
+
+
+def _share_arenas() -> None:
+    """Have the C library's threads share their memory, where it can be asked to: each keeps what it frees."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, ARENAS)
 
 
 def _raise_file_limit() -> None:
