@@ -61,7 +61,8 @@ def test_the_dockerfile_copies_what_is_there_and_runs_as_nobody_special():
     assert copied
     assert all((DEPLOY.parent / path).exists() for path in copied)
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
-    assert users == ["gooseguard"]
+    assert users == ["10001"]
+    assert any("useradd" in line and "--uid 10001" in line for line in lines)
     assert any(line.startswith("HEALTHCHECK ") for line in lines)
     extras = re.search(r"'\.\[(.+)\]'", "\n".join(lines))[1].split(",")
     project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text("utf-8"))["project"]
