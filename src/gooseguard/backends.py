@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ from gooseguard.codec.checkpoint import CONFIG_FILE, read_model_folder
 from gooseguard.codec.text_model import StoredTensor, model_digest, weights_digest
 from gooseguard.codec.visual_layout import SETTINGS_FILE
 from gooseguard.core.errors import ArtefactError, ConfigError
+from gooseguard.core.manifest import FILE_NAME
 from gooseguard.engine.file import FORMAT, EngineFile, read_engine_file
 from gooseguard.engine.scorer import Backbone, TextScorer
 from gooseguard.engine.stored import lay_out_all
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 BACKENDS = ("native", "portable")
 """What can run a model, fastest first."""
+
+EXTRAS = {"torch": "train", "PIL": "vision", "transformers": "vision", "peft": "vision"}
+"""Package to the extra that brings it."""
 
 STARTER = "starter-text"
 """The model that ships with Gooseguard."""
@@ -55,7 +60,7 @@ def load(
 
     Args:
         model: path of an engine file, of a checkpoint folder, of an official RWKV checkpoint with a language
-            head (.pth or safetensors, which needs torch), or of a VisualRWKV model (file or folder); `None`
+            head (.pth or safetensors, which needs torch), or of a VisualRWKV or LLaVA model; `None`
             for the packaged starter.
         threads: texts worked on at once, or of an official checkpoint, threads of torch, which are set for
             the whole process; `None` for as many as this process may use processors.
@@ -72,7 +77,7 @@ def load(
     """
     backend = _choose_backend(backend, isa)
     path = None if model is None else Path(model)
-    if path is not None and (is_official(path) or is_visual(path)):
+    if path is not None and (is_official(path) or is_visual(path) or is_llava(path)):
         if spans:
             raise ConfigError("spans: a language head has none; use an engine file, or leave them out")
         return _load_language_scorer(path, threads, vocabulary, calibration, categories)
@@ -106,22 +111,37 @@ def load_language(
         ConfigError: `threads` is below 1, the `train` extra is missing, or the vocabulary does not fit.
     """
     path = Path(model)
-    if path.exists() and not (is_official(path) or is_visual(path)):
+    if path.exists() and not (is_official(path) or is_visual(path) or is_llava(path)):
         kind = "no folder of a language model" if path.is_dir() else "no official RWKV checkpoint"
         raise ArtefactError(
             f"{path} is {kind}; expected a .pth or safetensors file under the official names, with a "
-            "language head, or the folder of a VisualRWKV model; engine files and checkpoint folders have "
-            "category heads, which write no words"
+            "language head, or the folder of a VisualRWKV or LLaVA model; engine files and checkpoint "
+            "folders have category heads, which write no words"
         )
     count = count_processors() if threads is None else threads
     if count < 1:
         raise ConfigError(f"threads is {count}, expected at least 1")
     official = _import_torch_module("gooseguard.models.official")
-    has_sight = path.is_dir() or official.has_sight(path)
-    name = "mod_visual_rwkv" if has_sight else "language"
+    if is_llava(path):
+        name = "mod_llava"
+    else:
+        name = "mod_visual_rwkv" if path.is_dir() or official.has_sight(path) else "language"
     module = _import_torch_module(f"gooseguard.models.{name}")
     loaded: LanguageModel = module.load(path, None if vocabulary is None else Path(vocabulary), count)
     return loaded
+
+
+def is_llava(path: Path) -> bool:
+    """Tell whether a path is a folder with a LLaVA model, or a peft adapter of one; a look, not a check."""
+    if not path.is_dir() or (path / FILE_NAME).exists():
+        return False
+    if (path / "adapter_config.json").exists():
+        return True
+    try:
+        table = json.loads((path / CONFIG_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(table, dict) and table.get("model_type") == "llava"
 
 
 def is_visual(path: Path) -> bool:
@@ -203,7 +223,7 @@ def _import_torch_module(name: str) -> Any:  # noqa: ANN401  (a module)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        extra = {"torch": "train", "PIL": "vision", "transformers": "vision"}.get(error.name or "")
+        extra = EXTRAS.get(error.name or "")
         if extra is None:
             raise
         what = "models that read images need" if extra == "vision" else "official RWKV checkpoints run on"

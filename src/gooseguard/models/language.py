@@ -116,6 +116,21 @@ class LanguageModel:
         return self.model
 
     @property
+    def version(self) -> str:
+        """Give the version in names."""
+        return self.model.config.version
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Give layers and width of the language model."""
+        return {"layers": self.model.config.n_layer, "width": self.model.config.n_embd}
+
+    @property
+    def n_row(self) -> int:
+        """Give the rows of the vocabulary."""
+        return self.model.config.vocab_size
+
+    @property
     def image_place(self) -> str:
         """Give where images stand in a prompt, an `ImagePlace`; without sight there are none."""
         return ImagePlace.FIRST
@@ -161,7 +176,7 @@ class LanguageModel:
     @property
     def name(self) -> str:
         """Give "FAMILY-VERSION@digest"; the digest is not of what is asked."""
-        return f"{self.family}-{self.model.config.version}@{self.digest[:DIGEST_DIGITS]}"
+        return f"{self.family}-{self.version}@{self.digest[:DIGEST_DIGITS]}"
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int], prefix: Prefix | None = None) -> Prefix:
@@ -222,7 +237,7 @@ class LanguageModel:
     @cached_property
     def writable(self) -> Tensor:
         """Tell which ids an answer may hold, bool, (V,): tokens that have bytes, and the end of text."""
-        writable = torch.zeros(self.model.config.vocab_size, dtype=torch.bool)
+        writable = torch.zeros(self.n_row, dtype=torch.bool)
         writable[[END_OF_TEXT, *filter(self._has_bytes, range(self.tokenizer.vocab_size))]] = True
         return writable
 

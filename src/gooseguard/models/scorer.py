@@ -107,7 +107,7 @@ class LanguageScorer:
     @cached_property
     def name(self) -> str:
         """Give "name@digest"; the name says where there is no calibration."""
-        name = f"{self._model.family}-{self._model.model.config.version}"
+        name = f"{self._model.family}-{self._model.version}"
         return f"{name}{'' if self.is_calibrated else '-uncalibrated'}@{self.digest[:DIGEST_DIGITS]}"
 
     @cached_property
@@ -125,12 +125,11 @@ class LanguageScorer:
     @property
     def card(self) -> Mapping[str, Any]:
         """Give facts for people, JSON-ready."""
-        config = self._model.model.config
+        family = {"llava": "LLaVA"}.get(self._model.family, "RWKV")
         return {
-            "architecture": f"RWKV {config.version}, language head"
+            "architecture": f"{family} {self._model.version}, language head"
             + (", CLIP tower" if Modality.IMAGE in self.modalities else ""),
-            "layers": config.n_layer,
-            "width": config.n_embd,
+            **self._model.sizes,
             "parameters": sum(parameter.numel() for parameter in self._model.module.parameters()),
             "calibration": "given" if self.is_calibrated else "none: scores are not probabilities of a label",
         }
