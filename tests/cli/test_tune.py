@@ -76,7 +76,10 @@ def test_train_tells_kinds_apart_and_writes_an_adapter(program, recipe, tmp_path
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("kind=finetune", "kind is 'finetune', expected train, fine-tune, visual; did you mean 'fine-tune'"),
+        (
+            "kind=finetune",
+            "expected train, fine-tune, visual, llava; did you mean 'fine-tune'",
+        ),
         ("lora.rnk=3", "lora: unknown key 'rnk'; expected one of rank, alpha, targets; did you mean 'rank'"),
         ("method=lorra", "method is 'lorra', expected one of lora, state; did you mean 'lora'"),
         ("loop.precision=fp8", "precision is 'fp8', expected one of bf16, f32"),

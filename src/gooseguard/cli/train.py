@@ -11,7 +11,7 @@ import typer
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.display import Display, open_display
 from gooseguard.cli.output import write_made
-from gooseguard.cli.tune import run_fine_tune, run_visual
+from gooseguard.cli.tune import run_fine_tune, run_llava, run_visual
 from gooseguard.core.config import read_recipe
 from gooseguard.core.errors import ConfigError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gooseguard.data.shards import DatasetColumns
     from gooseguard.training.fine_tune import FineTuneConfig
+    from gooseguard.training.llava_config import LlavaTuneConfig
     from gooseguard.training.run import TrainConfig
     from gooseguard.training.visual_config import VisualTuneConfig
 
@@ -65,9 +66,12 @@ def register(app: typer.Typer) -> None:
 
 
 def _run(
-    config: TrainConfig | FineTuneConfig | VisualTuneConfig, folder: Path, dataset: Path | None
+    config: TrainConfig | FineTuneConfig | VisualTuneConfig | LlavaTuneConfig,
+    folder: Path,
+    dataset: Path | None,
 ) -> dict[str, Path]:
     """Do what a recipe of any kind asks for; give what was written."""
+    from gooseguard.training.llava_config import LlavaTuneConfig  # noqa: PLC0415
     from gooseguard.training.run import TrainConfig  # noqa: PLC0415  (needs torch: the extra "train")
     from gooseguard.training.visual_config import VisualTuneConfig  # noqa: PLC0415
 
@@ -77,23 +81,29 @@ def _run(
         raise ConfigError("a recipe of this kind names its data itself; leave --dataset out")
     if isinstance(config, VisualTuneConfig):
         return run_visual(config, folder, open_display())
+    if isinstance(config, LlavaTuneConfig):
+        return run_llava(config, folder, open_display())
     return run_fine_tune(config, folder, open_display())
 
 
-def _read_recipe(recipe: Path, overrides: list[str]) -> TrainConfig | FineTuneConfig | VisualTuneConfig:
+def _read_recipe(
+    recipe: Path, overrides: list[str]
+) -> TrainConfig | FineTuneConfig | VisualTuneConfig | LlavaTuneConfig:
     """Read a recipe; its `held_out` file is looked for beside it."""
     try:
         from gooseguard.training.fine_tune import FineTuneConfig  # noqa: PLC0415  (as above)
+        from gooseguard.training.llava_config import LlavaTuneConfig  # noqa: PLC0415
         from gooseguard.training.run import TrainConfig  # noqa: PLC0415
         from gooseguard.training.visual_config import VisualTuneConfig  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"training needs {error.name}, which is not installed; run: pip install 'gooseguard[train]'"
         ) from None
-    kinds: dict[str, type[TrainConfig | FineTuneConfig | VisualTuneConfig]] = {
+    kinds: dict[str, type[TrainConfig | FineTuneConfig | VisualTuneConfig | LlavaTuneConfig]] = {
         "train": TrainConfig,
         "fine-tune": FineTuneConfig,
         "visual": VisualTuneConfig,
+        "llava": LlavaTuneConfig,
     }
     config = read_recipe(kinds, "train", recipe, overrides)
     if not isinstance(config, TrainConfig):

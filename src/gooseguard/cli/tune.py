@@ -1,7 +1,8 @@
-"""Recipes of kind `fine-tune` and `visual`, for the verb `train`: run in one process or several."""
+"""Recipes of kind `fine-tune`, `visual` and `llava`, for the verb `train`: run in one process or several."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gooseguard.core.errors import ConfigError
@@ -9,10 +10,11 @@ from gooseguard.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from gooseguard.cli.display import Display
+    from gooseguard.codec.prompt import Encoder
     from gooseguard.training.fine_tune import FineTuneConfig
+    from gooseguard.training.llava_config import LlavaTuneConfig
     from gooseguard.training.visual_config import VisualTuneConfig
 
 
@@ -26,7 +28,7 @@ def run_fine_tune(
     """
     from gooseguard.training.fine_tune import fine_tune  # noqa: PLC0415  (needs torch)
 
-    return _run(fine_tune, config, folder, display, "adapter")
+    return _run(fine_tune, config, folder, display, "adapter", _vocabulary(config.vocabulary))
 
 
 def run_visual(
@@ -44,23 +46,41 @@ def run_visual(
             f"models that read images need {error.name}, which is not installed; run: "
             "pip install 'gooseguard[vision]'"
         ) from None
-    return _run(train_visual, config, folder, display, "model")
+    return _run(train_visual, config, folder, display, "model", _vocabulary(config.vocabulary))
+
+
+def run_llava(
+    config: LlavaTuneConfig, folder: Path, display: AbstractContextManager[Display]
+) -> dict[str, Path]:
+    """Train an adapter of LLaVA; as `run_visual`."""
+    try:
+        from gooseguard.models.mod_llava import load_tokenizer  # noqa: PLC0415  (needs the extra "vision")
+        from gooseguard.training.llava import train_llava  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"models that read images need {error.name}, which is not installed; run: "
+            "pip install 'gooseguard[vision]'"
+        ) from None
+    return _run(train_llava, config, folder, display, "adapter", load_tokenizer(Path(config.base)))
+
+
+def _vocabulary(path: str) -> Encoder:
+    from gooseguard.codec.world import WorldTokenizer  # noqa: PLC0415  (--help needs no NumPy)
+
+    return WorldTokenizer.from_file(path) if path else WorldTokenizer.from_package()
 
 
 def _run(
     stage: Callable[..., Path],
-    config: FineTuneConfig | VisualTuneConfig,
+    config: FineTuneConfig | VisualTuneConfig | LlavaTuneConfig,
     folder: Path,
     display: AbstractContextManager[Display],
     made: str,
+    tokenizer: Encoder,
 ) -> dict[str, Path]:
     """Run a stage with what all of them take; give what the main process wrote, under the name `made`."""
-    from gooseguard.codec.world import WorldTokenizer  # noqa: PLC0415  (--help needs no NumPy)
-    from gooseguard.training.processes import join, leave  # noqa: PLC0415
+    from gooseguard.training.processes import join, leave  # noqa: PLC0415  (needs torch)
 
-    tokenizer = (
-        WorldTokenizer.from_file(config.vocabulary) if config.vocabulary else WorldTokenizer.from_package()
-    )
     processes = join()
     try:
         if not processes.is_main:

@@ -75,7 +75,7 @@ def train_visual(
     settings = visual.config.settings
     say("read conversations")
     conversations = read_llava(Path(config.data), Path(config.images))
-    sides = _divide(conversations, config.val_fraction)
+    sides = divide_rows(conversations, config.val_fraction)
     n_row = visual.config.n_patch + 1
     train, val = (
         encode_visual(side, tokenizer, settings.image_place, n_row, config.loop.longest) for side in sides
@@ -106,7 +106,7 @@ def train_visual(
     say("fit")
     points = ResumePoints(output / "work" / "resume", fingerprint)
     # Images of the validation rows follow those of the training rows.
-    shifted = _shift(val, len(train.images))
+    shifted = shift_images(val, len(train.images))
     facts = tune(loss, TuneSet(train.rows, shifted.rows), config.loop, points, report, processes)
     folder = output / "model"
     if processes.is_main:
@@ -264,7 +264,7 @@ def describe(config: VisualTuneConfig) -> dict[str, Any]:
     return {key: value for key, value in asdict(config).items() if key not in paths}
 
 
-def _divide(
+def divide_rows(
     rows: Sequence[VisualConversation], fraction: float
 ) -> tuple[list[VisualConversation], list[VisualConversation]]:
     """Divide rows in two by the digest of their words: equal ones fall on the same side."""
@@ -278,7 +278,7 @@ def _divide(
     return sides
 
 
-def _shift(rows: VisualRows, n_image: int) -> VisualRows:
+def shift_images(rows: VisualRows, n_image: int) -> VisualRows:
     """Number the images of rows on from `n_image`."""
     tokens = rows.rows.tokens.copy()
     tokens[tokens < 0] -= n_image
