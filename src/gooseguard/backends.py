@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 
 from gooseguard.codec import extension
 from gooseguard.codec.checkpoint import CONFIG_FILE, read_model_folder
-from gooseguard.codec.text_model import StoredTensor, model_digest, weights_digest
+from gooseguard.codec.stored_tensor import StoredTensor
+from gooseguard.codec.text_model import model_digest, weights_digest
 from gooseguard.codec.visual_layout import SETTINGS_FILE
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.core.manifest import FILE_NAME

@@ -69,7 +69,7 @@ def test_a_real_model_against_the_baseline(program, policy, dataset, tiny_model,
     assert status == 1
     assert "gate: mean headline AUC minus the baseline's: " in err
     assert "fit the TF-IDF baseline on 240 rows" in err
-    assert "warning: The model was partly distilled from a TF-IDF baseline" in err
+    assert "distilled from logistic regressions of the TF-IDF baseline's kind" in err
     assert "trained on another build" not in err
     assert f"{name} against tfidf-logistic@" in " ".join(out.split())
     assert all(len(line) <= 80 for line in out.splitlines() if "/" not in line)

@@ -12,10 +12,16 @@ from gooseguard.codec.scores import Calibration
 from gooseguard.codec.text_model import TextModel, TextModelConfig, vocabulary_digest
 from gooseguard.codec.tokenizer import Tokenizer
 
-_path = Path(__file__).parents[1] / "parity" / "random_model.py"
-_spec = importlib.util.spec_from_file_location("random_model", _path)
-_random_model = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_random_model)
+
+def _load(folder: str, name: str):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / folder / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_random_model = _load("parity", "random_model")
+ngram_definition = _load("contracts", "ngram_definition")
 
 CATEGORIES = ("toxicity", "insult", "hate/threatening")
 NAME = "tiny-text"
@@ -43,7 +49,7 @@ RANKS = {
 }
 
 
-def make_model(seed: int = 1, name: str = NAME, version: str = "x070") -> TextModel:
+def make_model(seed: int = 1, name: str = NAME, version: str = "x070", n_pairs: int = 0) -> TextModel:
     rng = np.random.default_rng(seed)
     backbone = RwkvConfig(
         n_layer=2, n_embd=64, vocab_size=300, head_size=32, n_ffn=96, version=version, **RANKS[version]
@@ -55,8 +61,15 @@ def make_model(seed: int = 1, name: str = NAME, version: str = "x070") -> TextMo
     }
     tensors["categories.weight"] = rng.normal(0, 0.2, (len(CATEGORIES), 192)).astype(np.float32)
     tensors["categories.bias"] = rng.normal(0, 0.2, len(CATEGORIES)).astype(np.float32)
+    if n_pairs:
+        tensors |= ngram_definition.make_tables(backbone.vocab_size, n_pairs, len(CATEGORIES), rng)
+        # Of letters, so that texts hold them.
+        keys = np.sort(rng.choice(30**2, n_pairs, replace=False))
+        tensors["ngrams.pair_first"] = (keys // 30 + FIRST_BYTE + ord("a") - 2).astype(np.float32)
+        tensors["ngrams.pair_second"] = (keys % 30 + FIRST_BYTE + ord("a") - 2).astype(np.float32)
     tokenizer = make_tokenizer()
-    config = TextModelConfig(name, backbone, CATEGORIES, LANGUAGES, vocabulary_digest(tokenizer.to_json()))
+    vocabulary = vocabulary_digest(tokenizer.to_json())
+    config = TextModelConfig(name, backbone, CATEGORIES, LANGUAGES, vocabulary, n_pairs=n_pairs)
     calibration = Calibration(CATEGORIES, np.array([0.5, 1.0, 1.25]), np.array([0.0, -1.0, 0.25]))
     return TextModel(config, tensors, calibration, tokenizer, CARD)
 
@@ -67,7 +80,7 @@ def make_torch(model: TextModel):
 
     from gooseguard.models.mod_rwkv import ModRwkv, ModRwkvConfig
 
-    module = ModRwkv(ModRwkvConfig(model.config.backbone, model.config.categories))
+    module = ModRwkv(ModRwkvConfig(model.config.backbone, model.config.categories, model.config.n_pairs))
     module.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in model.tensors.items()})
     return module.eval()
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gooseguard.codec.stored_tensor import from_bf16, to_bf16
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.engine.export import export
 from gooseguard.engine.file import read_engine_file
-from gooseguard.engine.stored import from_bf16, to_bf16
 
 pytest.importorskip("torch")
 

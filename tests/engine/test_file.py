@@ -9,11 +9,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from gooseguard.codec.stored_tensor import from_bf16, to_bf16
 from gooseguard.codec.text_model import model_digest
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.core.manifest import canonical_json
 from gooseguard.engine.file import read_engine_file, write_engine_file
-from gooseguard.engine.stored import from_bf16, to_bf16
 
 _path = Path(__file__).parents[1] / "contracts" / "tiny_text_model.py"
 _spec = importlib.util.spec_from_file_location("tiny_text_model", _path)

@@ -24,6 +24,7 @@ from gooseguard.engine.scorer import (
     _cut_jobs,
     split_sentences,
 )
+from gooseguard.engine.stored import lay_out_all
 
 _path = Path(__file__).parents[1] / "contracts" / "tiny_text_model.py"
 _spec = importlib.util.spec_from_file_location("tiny_text_model", _path)
@@ -34,13 +35,14 @@ TOLERANCE = 1e-5
 
 
 def make_scorer(model, **options):
-    file = EngineFile(model, "f32", "", model.digest(), model.digest())
+    stored = lay_out_all(model.tensors, "f32")
+    file = EngineFile(model, "f32", "", model.digest(), model.digest(), stored)
     return TextScorer(file, PortableBackbone(model.config.backbone, model.backbone), **options)
 
 
-@pytest.fixture(scope="module")
-def model():
-    return tiny.make_model()
+@pytest.fixture(scope="module", params=[0, 300], ids=["plain", "ngrams"])
+def model(request):
+    return tiny.make_model(n_pairs=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,8 @@ def expected_scores(model, text):
     logits = (
         model.tensors["categories.weight"].astype(np.float64) @ features + model.tensors["categories.bias"]
     )
+    if model.config.n_pairs:
+        logits += tiny.ngram_definition.logits(model.tensors, ids)
     odds = model.calibration.scale * logits + model.calibration.bias
     return dict(zip(tiny.CATEGORIES, 1 / (1 + np.exp(-odds)), strict=True))
 

@@ -17,9 +17,9 @@ from gooseguard.evaluation.run import (
     EvaluationRequest,
     gate_findings,
     is_same_data,
+    kinship,
     matching_thresholds,
     run_evaluation,
-    teacher_weight,
 )
 from gooseguard.metrics.resampling import Estimate
 
@@ -141,11 +141,20 @@ def test_another_build_is_another_dataset(dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("card", "weight"),
-    [({}, 0.0), ({"recipe": {}}, 0.0), ({"recipe": {"teacher_weight": 0.5}}, 0.5), ({"recipe": "x"}, 0.0)],
+    ("recipe", "said"),
+    [
+        (None, []),
+        ({}, []),
+        ("x", []),
+        ({"teacher_weight": 0, "ngrams": {"pairs": 0}}, []),
+        ({"teacher_weight": 0.5, "ngrams": "x"}, ["distilled from logistic regressions"]),
+        ({"teacher_weight": 1, "ngrams": {"pairs": 9}}, ["its n-gram head", "distilled"]),
+    ],
 )
-def test_teacher_weight(card, weight):
-    assert teacher_weight(card) == weight
+def test_what_a_model_shares_with_the_baseline_is_said(recipe, said):
+    found = kinship({} if recipe is None else {"recipe": recipe})
+    assert len(found) == len(said)
+    assert all(words in sentence for words, sentence in zip(said, found, strict=True))
 
 
 def category(n_positives, headline, precision=None):

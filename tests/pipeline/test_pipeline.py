@@ -36,6 +36,8 @@ teacher_weight = 0.5
 groups = ["open"]
 val_fraction = 0.25
 test_fraction = 0.25
+[ngrams]
+pairs = 500
 [model]
 n_layer = 1
 n_embd = 64
@@ -117,6 +119,7 @@ def test_the_run_holds_everything_and_json_says_where(made, capfd):
     assert read_checkpoint(folder / "checkpoint", verify=True).content.digest() == before
     assert "read dataset" in err
     assert "ask the teacher" not in err
+    assert "fit the n-gram head: " not in err
     facts = read_dataset_manifest(folder / "dataset").facts
     assert facts["rows_read"] == 500 + 120 + 45
 

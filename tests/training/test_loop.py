@@ -167,3 +167,15 @@ def test_predict_gives_each_row_its_own_logits_whatever_the_batches(make_trainee
                 tokens = torch.from_numpy(row.astype(np.int64))[None]
                 alone = model(tokens, torch.tensor([len(row)])).numpy()[0]
                 np.testing.assert_allclose(logits[i], alone, rtol=0, atol=1e-5)
+
+
+def test_a_phase_that_holds_the_embedding_trains_all_but_it(make_trainee, make_set, tmp_path):
+    trainee, data = make_trainee(), make_set(120)
+    embedding = trainee.model.backbone.emb
+    before = {name: tensor.clone() for name, tensor in trainee.state_dict().items()}
+    config = replace(CONFIG, phases=(Phase(1, 1e-2, 512, holds_embedding=True),))
+    run(trainee, data, config, tmp_path)
+    changed = {name for name, tensor in trainee.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert not any(".emb." in name for name in changed)
+    assert {"model.backbone.blocks.0.att.output.weight", "model.categories.weight"} <= changed
+    assert all(parameter.requires_grad for parameter in embedding.parameters())

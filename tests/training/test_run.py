@@ -1,4 +1,4 @@
-"""The stage: a dataset folder to a checkpoint and policies, with and without a teacher."""
+"""The stage: a dataset folder to a checkpoint and policies, with and without an n-gram head."""
 
 import importlib.util
 import json
@@ -11,7 +11,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 pytest.importorskip("pyarrow")
+pytest.importorskip("sklearn")
 
+from gooseguard.codec.ngram_head import NgramHead
+from gooseguard.codec.stored_tensor import StoredTensor
 from gooseguard.core.errors import ArtefactError, DataError
 from gooseguard.core.manifest import digest_file
 from gooseguard.core.policy import load_policy
@@ -22,6 +25,7 @@ from gooseguard.models.checkpoint import read_checkpoint
 from gooseguard.training import run as stage
 from gooseguard.training.batches import pack
 from gooseguard.training.loop import LoopConfig, Phase, predict
+from gooseguard.training.ngrams import NgramConfig
 from gooseguard.training.run import ModelSize, TrainConfig, train
 
 _path = Path(__file__).parents[1] / "contracts" / "easy_texts.py"
@@ -133,6 +137,37 @@ def test_policies_keep_their_bounds_on_the_validation_rows(trained, dataset):
             review = policy.thresholds[category].review
             assert (scores[val.labels[:, k] == 0, k] >= review).mean() <= fpr
             assert (scores[ordinary, k] >= review).mean() <= share
+
+
+NGRAMS = replace(CONFIG, ngrams=NgramConfig(pairs=300))
+
+
+def test_an_n_gram_head_is_fitted_once_and_stays_in_the_model(dataset, tmp_path):
+    said = []
+    train(NGRAMS, dataset, tmp_path, ignore, said.append)
+    assert "fit the n-gram head: insult" in said
+    assert min(validation_auc(tmp_path, dataset)) > 0.9
+    checkpoint = read_checkpoint(tmp_path / "checkpoint", verify=True)
+    before = checkpoint.content
+    assert before.config.n_pairs == len(before.tensors["ngrams.pair_first"]) > 100
+    assert set(before.card["training"]["ngram_strengths"]) == {"toxicity", "insult"}
+    # Torch adds the same logits as the file's own reader.
+    val = read_columns(dataset, "val", before.config.categories)
+    rows = pack([before.tokenizer.encode(text) for text in val.texts], val.labels)
+    model = checkpoint.load()
+    whole = predict(model, rows)
+    stored = {name: StoredTensor(name, "F32", tensor) for name, tensor in before.tensors.items()}
+    model.ngrams = None
+    np.testing.assert_allclose(
+        whole, predict(model, rows) + NgramHead(stored).logits(rows.tokens, rows.offsets), atol=1e-5
+    )
+    # The same call again restores the finished run and fits nothing.
+    again = []
+    train(NGRAMS, dataset, tmp_path, ignore, again.append)
+    after = read_checkpoint(tmp_path / "checkpoint").content
+    assert "fit the n-gram head: insult" not in again
+    assert after.digest() == before.digest()
+    assert after.card["training"]["resumed_at"] == after.card["training"]["steps"]
 
 
 def test_a_teacher_is_asked_once_and_speaks_for_rows_that_nobody_annotated(dataset, tmp_path):

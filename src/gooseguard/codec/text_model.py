@@ -10,12 +10,14 @@ import hashlib
 import json
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gooseguard.codec.layout import OPTIONAL_TENSORS, RwkvConfig, check_shapes, sizes_of, tensor_shapes
+from gooseguard.codec.ngram_head import ngram_shapes
+from gooseguard.codec.stored_tensor import StoredTensor
 from gooseguard.core.errors import ArtefactError
 from gooseguard.core.manifest import canonical_json
 from gooseguard.core.taxonomy import load_taxonomy, nearest
@@ -40,17 +42,6 @@ HEAD_WEIGHT, HEAD_BIAS = "categories.weight", "categories.bias"
 
 Shape = tuple[int, ...]
 """Of a tensor."""
-
-
-class StoredTensor(NamedTuple):
-    """A tensor as a file holds it."""
-
-    name: str
-    """Such as "backbone.emb.weight"."""
-    dtype: str
-    """As safetensors writes it: "F32", "BF16" or "I8"."""
-    data: npt.NDArray[Any]
-    """Its values; of BF16 their bits, as uint16. C order."""
 
 
 class Findings:
@@ -96,6 +87,8 @@ class TextModelConfig:
     """The model family."""
     normalizer: int = NORMALIZER
     """Version of the normaliser."""
+    n_pairs: int = 0
+    """Pairs of tokens that the n-gram head knows; 0 where there is no such head."""
 
     def __post_init__(self) -> None:
         findings = []
@@ -107,6 +100,8 @@ class TextModelConfig:
             )
         if not is_model_name(self.name):
             findings.append(f"name is {self.name!r}, expected a name without spaces, @ and /")
+        if self.n_pairs < 0:
+            findings.append(f"n_pairs is {self.n_pairs}, expected at least 0")
         if not self.categories:
             findings.append("categories is empty, expected at least one")
         for key, names in (("categories", self.categories), ("languages", self.languages)):
@@ -130,14 +125,17 @@ class TextModelConfig:
         """
         if not isinstance(table, dict):
             raise ArtefactError("model config is no JSON object")
+        # Configs of before the n-gram head do not have the key.
+        table = {"n_pairs": 0, **table}
         findings = _key_findings(table, [field.name for field in fields(cls)], "")
         findings += [
             f"{key} is no text"
             for key in ("name", "architecture", "vocabulary_sha256")
             if not _is(table, key, str)
         ]
-        if not _is(table, "normalizer", int):
-            findings.append("normalizer is no whole number")
+        findings += [
+            f"{key} is no whole number" for key in ("normalizer", "n_pairs") if not _is(table, key, int)
+        ]
         for key in ("categories", "languages"):
             if not _is(table, key, list) or not all(isinstance(name, str) for name in table.get(key, [])):
                 findings.append(f"{key} is no list of texts")
@@ -164,18 +162,20 @@ class TextModelConfig:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Give the config as JSON values."""
-        return asdict(self) | {
+        """Give the config as JSON values; without `n_pairs` where there are none, as digests were before."""
+        table = asdict(self) | {
             "backbone": self.backbone.to_json(),
             "categories": list(self.categories),
             "languages": list(self.languages),
         }
+        return table if self.n_pairs else {key: value for key, value in table.items() if key != "n_pairs"}
 
     def shapes(self) -> dict[str, Shape]:
         """Give the name and shape of each tensor of the model."""
         K, C = len(self.categories), self.backbone.n_embd
         backbone = {f"{BACKBONE_PREFIX}{name}": shape for name, shape in tensor_shapes(self.backbone).items()}
-        return backbone | {HEAD_WEIGHT: (K, 3 * C), HEAD_BIAS: (K,)}
+        heads: dict[str, Shape] = {HEAD_WEIGHT: (K, 3 * C), HEAD_BIAS: (K,)}
+        return backbone | heads | ngram_shapes(self.backbone.vocab_size, self.n_pairs, K)
 
 
 def _is(table: Mapping[str, Any], key: str, kind: type) -> bool:
@@ -256,7 +256,9 @@ def check_tensor_shapes(shapes: Mapping[str, Shape], config: TextModelConfig) ->
     for name in sorted(set(shapes) - set(expected)):
         if not name.startswith(BACKBONE_PREFIX) or name.removeprefix(BACKBONE_PREFIX) in OPTIONAL_TENSORS:
             findings.messages.append(f"{name} is unexpected")
-    for name in (HEAD_WEIGHT, HEAD_BIAS):
+    for name in expected:
+        if name.startswith(BACKBONE_PREFIX):
+            continue
         if name not in shapes:
             findings.messages.append(f"{name} is missing")
         elif tuple(shapes[name]) != expected[name]:

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from gooseguard.codec.scores import Calibration
+from gooseguard.codec.stored_tensor import StoredTensor
 from gooseguard.codec.text_model import (
     Findings,
-    StoredTensor,
     TextModel,
     TextModelConfig,
     check_values,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gooseguard import _native
-from gooseguard.codec.text_model import BACKBONE_PREFIX, StoredTensor
+from gooseguard.codec.text_model import BACKBONE_PREFIX
 from gooseguard.core.errors import ConfigError, EngineError
 from gooseguard.engine.pooled import PooledState, from_arrays, to_arrays
 from gooseguard.engine.reference import State, check_tokens
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gooseguard.codec.layout import RwkvConfig
+    from gooseguard.codec.stored_tensor import StoredTensor
 
 Pool = _native.Pool
 """One sequence so far: what a head reads of its hidden states, and what the next piece goes on from."""

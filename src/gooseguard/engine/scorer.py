@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from gooseguard.codec.ngram_head import PREFIX as NGRAM_PREFIX
+from gooseguard.codec.ngram_head import NgramHead
 from gooseguard.codec.scores import TEXT_ONLY, to_scores
 from gooseguard.codec.text_model import HEAD_BIAS, HEAD_WEIGHT
 from gooseguard.codec.tokenizer import TextStream
@@ -27,6 +29,7 @@ from gooseguard.engine.threads import run_jobs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gooseguard.codec.ngram_head import NgramCounts
     from gooseguard.core.content import Content
     from gooseguard.engine.file import EngineFile
 
@@ -105,6 +108,8 @@ class TextState:
     """What is held back until the next piece makes it certain."""
     pool: Pool | None = None
     """What was read: sums for the heads, and the recurrent state."""
+    counts: NgramCounts | None = None
+    """The same for the n-gram head, where the model has one."""
     is_visible: bool = False
     """Whether anything but white space was read."""
     is_finished: bool = False
@@ -166,6 +171,7 @@ class TextScorer:
         self._has_spans = spans
         self._head = model.tensors[HEAD_WEIGHT].copy()  # (K, 3 C)
         self._head_bias = model.tensors[HEAD_BIAS].copy()  # (K,)
+        self._ngrams = NgramHead(file.stored) if model.config.n_pairs else None
 
     def score(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
         """Score contents: same order, same length.
@@ -188,7 +194,8 @@ class TextScorer:
 
     def open(self) -> TextState:
         """Give the state before the first piece of a text."""
-        return TextState(TextStream(self._tokenizer))
+        counts = None if self._ngrams is None else self._ngrams.start()
+        return TextState(TextStream(self._tokenizer), counts=counts)
 
     def dump(self, state: TextState) -> bytes:
         """Give a state as bytes, for `load`: what was read, and the few characters that are held back.
@@ -201,7 +208,8 @@ class TextScorer:
         if state.is_finished:
             raise EngineError("text stream: the state is finished; there is nothing to keep")
         facts = {"held": state.stream.held(), "is_visible": state.is_visible}
-        return pack_state(self.name, facts, {} if state.pool is None else self._backbone.pack(state.pool))
+        arrays = {} if state.pool is None else self._backbone.pack(state.pool)
+        return pack_state(self.name, facts, arrays | (state.counts.pack() if state.counts else {}))
 
     def load(self, data: bytes) -> TextState:
         """Give the state that `dump` gave as bytes.
@@ -214,8 +222,10 @@ class TextScorer:
             raise EngineError(f"the {self.backend} engine keeps states in memory only; use another for that")
         facts, arrays = unpack_state(data, self.name)
         stream = TextStream.from_held(self._tokenizer, facts["held"])
-        pool = self._backbone.unpack(arrays) if arrays else None
-        return TextState(stream, pool, is_visible=facts["is_visible"])
+        counts = None if self._ngrams is None else self._ngrams.unpack(arrays)
+        own = {name: array for name, array in arrays.items() if not name.startswith(NGRAM_PREFIX)}
+        pool = self._backbone.unpack(own) if own else None
+        return TextState(stream, pool, counts, is_visible=facts["is_visible"])
 
     def append(self, state: TextState, text: str) -> Scores:
         """Read a piece and score all that came so far; an unfinished word is held back.
@@ -230,7 +240,7 @@ class TextScorer:
         self._read(state, Part.from_text(text).text)
         if state.pool is None or not state.is_visible:
             return Scores(dict.fromkeys(self._calibration.categories), self.name)
-        return to_scores(self._logits(_features(state.pool))[0], self._calibration, self.name)
+        return to_scores(self._logits_of(state), self._calibration, self.name)
 
     def finish(self, state: TextState) -> Scores:
         """Read what was held back; the scores equal those of one call with the whole text.
@@ -242,7 +252,7 @@ class TextScorer:
         self._close(state)
         if state.pool is None or not state.is_visible:
             raise _empty()
-        return to_scores(self._logits(_features(state.pool))[0], self._calibration, self.name)
+        return to_scores(self._logits_of(state), self._calibration, self.name)
 
     def count_tokens(self, text: str) -> int:
         """Give how many tokens a text is, normalised as it is scored."""
@@ -293,24 +303,24 @@ class TextScorer:
         rows: list[npt.NDArray[np.float32] | None] = []
         for group in _cut_jobs([len(text) for text in texts], JOB_BYTES):
             if len(texts[group[0]]) > PIECE_CHARACTERS:
-                pool = self._pool_long(texts[group[0]])
-                rows.append(None if pool is None else self._logits(_features(pool))[0])
+                rows.append(self._score_long(texts[group[0]]))
             else:
                 encoded = self._tokenizer.encode_texts([texts[number] for number in group])
-                features = self._backbone.features(encoded.ids, encoded.offsets)
-                logits = self._logits(features)
+                logits = self._logits(self._backbone.features(encoded.ids, encoded.offsets))
+                if self._ngrams is not None:
+                    logits += self._ngrams.logits(encoded.ids, encoded.offsets)
                 rows += [
                     row if is_visible else None
                     for row, is_visible in zip(logits, encoded.is_visible.tolist(), strict=True)
                 ]
         return rows
 
-    def _pool_long(self, text: str) -> Pool | None:
-        """Read one text in pieces."""
+    def _score_long(self, text: str) -> npt.NDArray[np.float32] | None:
+        """Give the logits of one text, read in pieces; `None` if it shows nothing."""
         state = self.open()
         self._read(state, text)
         self._close(state)
-        return state.pool if state.is_visible else None
+        return self._logits_of(state) if state.is_visible else None
 
     def _read(self, state: TextState, text: str) -> None:
         if state.is_finished:
@@ -329,6 +339,18 @@ class TextScorer:
         if ids:
             state.is_visible = state.is_visible or not _is_blank(self._tokenizer.decode(ids).decode("utf-8"))
             (state.pool,) = self._backbone.pool([ids], [state.pool])
+            if self._ngrams is not None and state.counts is not None:
+                state.counts = self._ngrams.add(state.counts, np.asarray(ids))
+
+    def _logits_of(self, state: TextState) -> npt.NDArray[np.float32]:
+        """Give the logits, float32 (K,), of a text of which something was read."""
+        # Something visible was read, so that there is a pool.
+        assert state.pool is not None
+        pool = state.pool
+        (logits,) = self._logits(np.concatenate([pool.last, pool.mean, pool.maximum])[np.newaxis])
+        if self._ngrams is not None and state.counts is not None:
+            logits = logits + self._ngrams.logits_of(state.counts)
+        return np.asarray(logits)
 
     def _logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Run the heads: float32 (n, K) of float32 (n, 3 C); each text's the same whoever is beside it.
@@ -341,11 +363,6 @@ class TextScorer:
             for begin in range(0, len(features), HEAD_TEXTS)
         ]
         return np.asarray(np.concatenate(sums) + self._head_bias)
-
-
-def _features(pool: Pool) -> npt.NDArray[np.float32]:
-    """Give what the heads read of a text, float32 (1, 3 C)."""
-    return np.concatenate([pool.last, pool.mean, pool.maximum])[np.newaxis]
 
 
 def _cut_jobs(sizes: Sequence[int], limit: int) -> list[list[int]]:

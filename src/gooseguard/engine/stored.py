@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gooseguard.codec.text_model import StoredTensor
+from gooseguard.codec.stored_tensor import StoredTensor, from_bf16, to_bf16
 from gooseguard.core.errors import ArtefactError
 from gooseguard.engine.tiles import dequantise, quantise, tile, tile_shape, untile
 
@@ -34,18 +34,6 @@ _WEIGHT = re.compile(
 )
 _FACTOR = re.compile(r"(^|\.)blocks\.\d+\.att\.([wavg]|time_decay_w|time_maa_w)[12]$")
 _HEAD_VECTOR = re.compile(r"\.att\.(time_decay|time_faaaa)$")
-
-
-def to_bf16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Round finite float32 to bfloat16, ties to even; gives its bits, a new array of the same shape."""
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    is_odd = (bits >> np.uint32(16)) & np.uint32(1)
-    return ((bits + (np.uint32(0x7FFF) + is_odd)) >> np.uint32(16)).astype(np.uint16)
-
-
-def from_bf16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """Widen bfloat16, given as its bits, to float32; exact, a new array of the same shape."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def is_tiled(name: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gooseguard.core.taxonomy import load_taxonomy
 from gooseguard.evaluation.report import decision_table, language_table, ordinary_table, ranking_table
-from gooseguard.evaluation.run import teacher_weight
+from gooseguard.evaluation.run import kinship
 from gooseguard.metrics.ranking import POSITIVE, rates_at_threshold
 
 if TYPE_CHECKING:
@@ -241,11 +241,7 @@ def _results(evaluated: Evaluated, card: Mapping[str, Any], cpu: str) -> list[st
             f" The baseline, `{evaluated.scorers[1].name}`, is TF-IDF with a logistic regression a category, "
             "fitted on the same training rows; differences are paired."
         )
-    if teacher_weight(card) > 0:
-        said += (
-            " **The model was partly distilled from a TF-IDF baseline of this kind** "
-            f"(weight {teacher_weight(card):g}, where nobody annotated), so that the two are not independent."
-        )
+    said += "".join(f" **{fact}.**" for fact in kinship(card))
     paragraphs += [said, ranking_table(report)]
     paragraphs.append(
         "AUC is the mean of the ROC AUCs within the sets that hold enough of both classes: it does not "

@@ -296,19 +296,27 @@ def _warnings(
         )
     if request.limit is not None and request.limit < n_rows:
         found.append(f"Only {request.limit:,} of {n_rows:,} rows were drawn: a quick look.")
-    if request.baseline is not None and teacher_weight(card) > 0:
-        found.append(
-            "The model was partly distilled from a TF-IDF baseline of the kind it is compared with "
-            f"(weight {teacher_weight(card):g}, where nobody annotated)."
-        )
+    if request.baseline is not None:
+        found += [f"{fact}: the two are not independent." for fact in kinship(card)]
     return found
 
 
-def teacher_weight(card: Mapping[str, Any]) -> float:
-    """Give the weight that the baseline's scores had in training; 0 where the card names none."""
+def kinship(card: Mapping[str, Any]) -> list[str]:
+    """Say what a model shares with the baseline, in sentences without their end."""
     recipe = card.get("recipe")
-    weight = recipe.get("teacher_weight", 0) if isinstance(recipe, dict) else 0
-    return float(weight) if isinstance(weight, int | float) else 0.0
+    recipe = recipe if isinstance(recipe, dict) else {}
+    weight, ngrams = recipe.get("teacher_weight", 0), recipe.get("ngrams", {})
+    shared = []
+    if isinstance(ngrams, dict) and ngrams.get("pairs", 0):
+        shared.append(
+            "A part of the model, its n-gram head, is a logistic regression of the TF-IDF baseline's kind"
+        )
+    if isinstance(weight, int | float) and weight > 0:
+        shared.append(
+            "The model was partly distilled from logistic regressions of the TF-IDF baseline's kind "
+            f"(weight {weight:g}, where nobody annotated)"
+        )
+    return shared
 
 
 def gate_findings(report: Report, min_positives: int = GATE_POSITIVES) -> list[str]:

@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gooseguard.codec.text_model import StoredTensor, weights_digest
+from gooseguard.codec.stored_tensor import StoredTensor
+from gooseguard.codec.text_model import weights_digest
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.core.manifest import Manifest, digest_file, open_artefact, read_manifest, write_manifest
 from gooseguard.models.lora import LoraConfig, attach_lora, lora_layers

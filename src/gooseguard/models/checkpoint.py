@@ -42,7 +42,7 @@ class Checkpoint:
     def load(self) -> ModRwkv:
         """Make the torch module, float32 on the CPU, in evaluation mode; its weights are copies."""
         config = self.content.config
-        model = ModRwkv(ModRwkvConfig(config.backbone, config.categories))
+        model = ModRwkv(ModRwkvConfig(config.backbone, config.categories, config.n_pairs))
         model.load_state_dict(
             {name: torch.from_numpy(tensor) for name, tensor in self.content.tensors.items()}
         )
@@ -88,6 +88,7 @@ def write_checkpoint(  # noqa: PLR0913  (one parameter for each thing that the f
         categories=categories,
         languages=tuple(sorted(languages)),
         vocabulary_sha256=vocabulary_digest(tokenizer.to_json()),
+        n_pairs=model.config.n_pairs,
     )
     weights = {
         name: tensor.detach().to("cpu", torch.float32).contiguous().numpy()

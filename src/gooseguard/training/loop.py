@@ -39,6 +39,8 @@ class Phase:
     """Most padded tokens a batch."""
     is_shallow: bool = False
     """Skip the blocks, whose outputs are zero before they are trained: embedding and heads learn fast."""
+    holds_embedding: bool = False
+    """Leave the embedding as it is: blocks that are fitted to it do no harm to what it has learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ def fit(
         step = steps[i - 1]
         for replica in workers.replicas:
             replica.model.backbone.is_shallow = step.phase.is_shallow
+            replica.model.backbone.emb.requires_grad_(not step.phase.holds_embedding)
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * step.learning_rate
         loss = workers.gradients(step.batch, i)
@@ -227,6 +230,7 @@ def fit(
     finally:
         workers.close()
         learner.model.backbone.is_shallow = False
+        learner.model.backbone.emb.requires_grad_()
 
 
 def _plan(data: TrainingSet, config: LoopConfig) -> list[_Step]:

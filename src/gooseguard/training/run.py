@@ -6,6 +6,7 @@ The same call resumes where a killed run left off.
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from gooseguard.codec.layout import RwkvConfig
 from gooseguard.codec.normalize import normalize
@@ -31,6 +34,7 @@ from gooseguard.training.batches import TokenRows, pack
 from gooseguard.training.calibrate import apply_platt, fit_platt
 from gooseguard.training.embeddings import first_embedding
 from gooseguard.training.loop import LoopConfig, Reporter, TrainingSet, fit, predict
+from gooseguard.training.ngrams import FittedNgrams, NgramConfig, fit_ngrams
 from gooseguard.training.objectives import make_targets
 from gooseguard.training.resume import ResumePoints
 from gooseguard.training.subwords import token_ngrams
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from gooseguard.training.subwords import TokenNgrams
 
 ORDINARY = ("benign_goemotions_unlabelled", "benign_dolly_instructions")
 """Sources of unselected text, on which flagged shares are reported."""
@@ -95,6 +101,8 @@ class TrainConfig:
     """Rows annotated in a category with fewer annotated training rows than this …"""
     rare_repeats: int = 2
     """… are seen this often an epoch."""
+    ngrams: NgramConfig = field(default_factory=NgramConfig)
+    """The n-gram head beside the backbone."""
     teacher_weight: float = 0.0
     """Weight of the teacher's scores, where nobody annotated; 0 trains on labels alone."""
     aids: Aids = field(default_factory=Aids)
@@ -190,6 +198,29 @@ def _taught(
     return scores
 
 
+def _fit_ngrams(
+    rows: TokenRows,
+    val_rows: TokenRows,
+    val_sources: Sequence[str],
+    scored: Sequence[str],
+    ngrams: TokenNgrams,
+    config: NgramConfig,
+    work: Path,
+    say: Say,
+) -> FittedNgrams:
+    """Fit the n-gram head, or read what an earlier start of this run fitted."""
+    path = work / "ngrams.safetensors"
+    if not path.is_file():
+        fitted = fit_ngrams(rows, val_rows, val_sources, scored, ngrams, config, say)
+        partial = path.with_suffix(".partial")
+        facts = {"strengths": canonical_json(fitted.strengths)}
+        save_file(fitted.tensors, partial, facts)
+        partial.replace(path)
+    with safe_open(path, "np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        return FittedNgrams(tensors, json.loads(file.metadata()["strengths"]))
+
+
 def make_model(
     size: ModelSize, labels: NDArray[np.float32], categories: Sequence[str], vocab_size: int, seed: int
 ) -> ModRwkv:
@@ -254,6 +285,11 @@ def train(
     taught = _taught(teacher, train_split, val, scored, work, say)
     say("tokenise")
     rows, val_rows = (tokenize(split, tokenizer) for split in (train_split, val))
+    spelling = token_ngrams(tokenizer)
+    fitted = None
+    if config.ngrams.pairs:
+        say("fit the n-gram head")
+        fitted = _fit_ngrams(rows, val_rows, val.sources, scored, spelling, config.ngrams, work, say)
     offsets = source_offsets(rows.labels, train_split.sources) if config.aids.offsets_sources else None
     sources = None if offsets is None else offsets.number(train_split.sources)
     targets = make_targets(rows.labels, sources, taught, config.teacher_weight)
@@ -264,10 +300,13 @@ def train(
     model = make_model(config.model, rows.labels, scored, tokenizer.vocab_size, config.loop.seed)
     if config.aids.begins_by_company:
         _begin_by_company(model, rows, config)
-    trainee = Trainee(model, token_ngrams(tokenizer) if config.aids.shares_spelling else None, offsets)
+    trainee = Trainee(model, spelling if config.aids.shares_spelling else None, offsets)
     say("fit")
     facts = fit(trainee, data, config.loop, ResumePoints(work / "resume", fingerprint), report)
     trainee.finish()
+    if fitted:
+        model.add_ngrams(fitted.tensors)
+        facts = {**facts, "ngram_strengths": fitted.strengths}
     say("calibrate")
     logits = predict(model, val_rows)
     calibration = calibrate(logits, val_rows.labels, scored)
