@@ -51,7 +51,7 @@ def write_dataset(folder, n_train=240, n_val=210, n_test=360, seed=0):
 
 
 def make_card(facts):
-    """What training stores of such a dataset, in the form of `training.run.describe_data`."""
+    """What training stores of such a dataset, in the form of `training.card.describe_data`."""
     counts = facts["counts"]
     of = {name: {split: counts[split]["categories"].get(name) for split in counts} for name in CATEGORIES}
     sets = {

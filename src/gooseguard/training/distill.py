@@ -13,6 +13,7 @@ from gooseguard.codec.text_model import is_model_name
 from gooseguard.core.errors import ConfigError
 from gooseguard.core.manifest import canonical_json, digest_file
 from gooseguard.models.checkpoint import write_checkpoint
+from gooseguard.training.card import make_card
 from gooseguard.training.lessons import LessonStore, Taught, collect
 from gooseguard.training.loop import LoopConfig, Reporter, TrainingSet, fit, predict
 from gooseguard.training.resume import ResumePoints
@@ -20,7 +21,6 @@ from gooseguard.training.run import (
     ModelSize,
     calibrate,
     learn_vocabulary,
-    make_card,
     make_model,
     read_dataset,
     tokenize,

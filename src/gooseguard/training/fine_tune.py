@@ -26,9 +26,9 @@ from gooseguard.models.lora import LoraConfig, attach_lora
 from gooseguard.models.official import load_official, read_official
 from gooseguard.training.answer_loop import AnswerLoss, Precision, TuneConfig, TuneSet, tune
 from gooseguard.training.answers import AnswerRows, encode_rows
+from gooseguard.training.card import environment
 from gooseguard.training.processes import Processes, shard_base
 from gooseguard.training.resume import ResumePoints
-from gooseguard.training.run import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

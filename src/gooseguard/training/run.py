@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,11 +25,12 @@ from gooseguard.core.manifest import canonical_json, digest_file
 from gooseguard.core.taxonomy import load_taxonomy
 from gooseguard.data.build import BuildConfig  # noqa: TC001  (read_config resolves annotations)
 from gooseguard.data.recipe import ORIGINAL
-from gooseguard.data.shards import DatasetColumns, read_columns, read_dataset_manifest
+from gooseguard.data.shards import DatasetColumns, read_columns
 from gooseguard.models.checkpoint import write_checkpoint
 from gooseguard.models.mod_rwkv import ModRwkv, ModRwkvConfig
 from gooseguard.training.batches import TokenRows, pack
 from gooseguard.training.calibrate import apply_platt, fit_platt
+from gooseguard.training.card import make_card
 from gooseguard.training.embeddings import first_embedding
 from gooseguard.training.loop import LoopConfig, Reporter, TrainingSet, fit, predict
 from gooseguard.training.ngrams import FittedNgrams, NgramConfig, fit_ngrams
@@ -327,19 +326,6 @@ def train(
     return checkpoint
 
 
-def make_card(
-    model: ModRwkv, facts: Mapping[str, Any], recipe: Mapping[str, Any], dataset: Path
-) -> dict[str, Any]:
-    """Collect what a model card says; `recipe` says nothing of where files lay: the card travels."""
-    data = describe_data(read_dataset_manifest(dataset).facts, list(model.config.categories))
-    return {
-        "training": {**facts, **environment()},
-        "data": {**data, "dataset": digest_file(dataset / "manifest.json")},
-        "recipe": recipe,
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
-
-
 def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
     data = {key: value for key, value in recipe["data"].items() if key not in {"root", "held_out"}}
     return {**recipe, "data": data}
@@ -400,40 +386,3 @@ def write_policies(
         partial = folder / f"{goal.id}.partial"
         partial.write_text(text, "utf-8")
         partial.replace(folder / f"{goal.id}.toml")
-
-
-def describe_data(facts: Mapping[str, Any], categories: list[str]) -> dict[str, Any]:
-    """Take from a dataset's facts what a model card says: sets and their licences, rows of each category."""
-    counts = facts["counts"]
-    return {
-        "sets": {
-            name: {
-                "licence": source["licence"],
-                "citation": source["citation"],
-                "language": source["language"],
-                "weak": source["weak"],
-                "rows": counts["train"]["sources"].get(name, 0),
-            }
-            for name, source in facts["sets"].items()
-        },
-        "categories": {
-            category: {split: counts[split]["categories"].get(category) for split in counts}
-            for category in categories
-        },
-        "not_scored": {
-            category: {split: counts[split]["categories"].get(category) for split in counts}
-            for category in load_taxonomy()
-            if category not in categories
-        },
-        "languages": counts["train"]["languages"],
-    }
-
-
-def environment() -> dict[str, str]:
-    """Give what a run was made with, for its card."""
-    return {
-        "gooseguard": version("gooseguard"),
-        "torch": version("torch"),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }

@@ -26,9 +26,9 @@ from gooseguard.models.mod_visual_rwkv import VisualRwkv, load_visual
 from gooseguard.models.official import has_sight, load_official, write_tensors
 from gooseguard.models.vision import CACHE_BYTES, FeatureCache, load_tower, see
 from gooseguard.training.answer_loop import Precision, TuneSet, tune
+from gooseguard.training.card import environment
 from gooseguard.training.fine_tune import DTYPES
 from gooseguard.training.resume import ResumePoints
-from gooseguard.training.run import environment
 from gooseguard.training.visual_answers import VisualAnswerLoss, VisualRows, digest_images, encode_visual
 from gooseguard.training.visual_config import Learn, VisualTuneConfig
 
