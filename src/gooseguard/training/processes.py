@@ -9,6 +9,7 @@ docs/design/0014-fine-tuning.md.
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,8 +104,12 @@ def join() -> Processes:
 
 
 def leave(processes: Processes) -> None:
-    """End what `join` began."""
+    """End what `join` began, when all processes are done."""
     if processes.count > 1 and dist.is_initialized():
+        # A process that ends while another still talks to it may be aborted by torch's threads.
+        dist.barrier()
+        # What hangs in cycles, such as sharded modules, lets go of the group here and not while Python ends.
+        gc.collect()
         dist.destroy_process_group()
 
 
