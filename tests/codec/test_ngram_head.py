@@ -123,6 +123,26 @@ def test_pairs_of_no_tokens_or_out_of_order_are_refused(name, place, value):
         make_head(tables)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 1e9])
+def test_sizes_that_are_none_are_refused(value):
+    tables = {key: table.copy() for key, table in TABLES.items()}
+    tables["ngrams.pair_size"][7] = value
+    with pytest.raises(ArtefactError, match="no size; export it again"):
+        make_head(tables)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_damaged_weight_gives_no_logits(value):
+    tables = {key: table.copy() for key, table in TABLES.items()}
+    tables["ngrams.token_weight"][5, 1] = value
+    head = make_head(tables)
+    with pytest.raises(EngineError, match="the file is damaged"):
+        head.logits(np.array([4, 5]), np.array([0, 2]))
+    with pytest.raises(EngineError, match="the file is damaged"):
+        head.add(head.start(), np.array([5]))
+    head.logits(np.array([4, 6]), np.array([0, 2]))
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -46,6 +46,9 @@ STEPS = 2**20
 SIZE_STEPS = 2**8
 """Sizes are whole multiples of 1 / 256: squares of their sums are exact in float64, unless a text is long."""
 
+LARGEST_SIZE = 2**16
+"""Sizes are below this; those of tf-idf are below 100."""
+
 Integers = npt.NDArray[np.int64]
 
 
@@ -91,14 +94,16 @@ class NgramHead:
         """Take the tensors of `ngram_shapes` among others, F32 or BF16; the weights are not copied.
 
         Raises:
-            ArtefactError: pairs are not of tokens of the vocabulary, or not in order.
+            ArtefactError: pairs are not of tokens of the vocabulary, or not in order, or a size is no size.
         """
         own = {name: tensors[f"{PREFIX}{name}"] for name in ("token_weight", "pair_weight")}
         self._weights = (own["token_weight"], own["pair_weight"])
-        self._sizes = tuple(
-            np.rint(tensors[f"{PREFIX}{name}"].data * np.float32(SIZE_STEPS)).astype(np.int32)
-            for name in ("token_size", "pair_size")
-        )
+        sizes = [tensors[f"{PREFIX}{name}"].data for name in ("token_size", "pair_size")]
+        if not all(((size >= 0) & (size < LARGEST_SIZE)).all() for size in sizes):
+            raise ArtefactError(
+                f"{PREFIX}token_size or pair_size has what is no size; export the model again"
+            )
+        self._sizes = tuple(np.rint(size * np.float32(SIZE_STEPS)).astype(np.int32) for size in sizes)
         self.n_tokens, self.n_categories = own["token_weight"].data.shape
         # Ids are whole numbers in float32, which holds those below 2^24.
         first, second = (
@@ -189,6 +194,9 @@ class NgramHead:
         """Give the weights of rows in whole steps, int64 (N, K)."""
         _, dtype, data = self._weights[block]
         weights = from_bf16(data[rows]) if dtype == "BF16" else data[rows]
+        # Loading maps a file and does not read it through; and as a whole number NaN would be some score.
+        if not np.isfinite(weights).all():
+            raise EngineError("n-gram head: a weight is no number; the file is damaged, export it again")
         return np.rint(weights * np.float32(STEPS)).astype(np.int64)
 
     def _sketched(self, block: int, rows: Integers) -> tuple[Integers, Integers]:
