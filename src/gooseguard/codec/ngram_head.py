@@ -100,9 +100,7 @@ class NgramHead:
         self._weights = (own["token_weight"], own["pair_weight"])
         sizes = [tensors[f"{PREFIX}{name}"].data for name in ("token_size", "pair_size")]
         if not all(((size >= 0) & (size < LARGEST_SIZE)).all() for size in sizes):
-            raise ArtefactError(
-                f"{PREFIX}token_size or pair_size has what is no size; export the model again"
-            )
+            raise ArtefactError(f"{PREFIX}token_size or pair_size has what is no size; export it again")
         self._sizes = tuple(np.rint(size * np.float32(SIZE_STEPS)).astype(np.int32) for size in sizes)
         self.n_tokens, self.n_categories = own["token_weight"].data.shape
         # Ids are whole numbers in float32, which holds those below 2^24.
