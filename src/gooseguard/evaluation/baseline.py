@@ -8,7 +8,6 @@ are its scores. Knows nothing of datasets or files.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,16 @@ import numpy as np
 
 from gooseguard.core.content import Content, Modality
 from gooseguard.core.errors import ConfigError, ContentError, DataError
+from gooseguard.core.extras import import_extra
 from gooseguard.core.scorer import ScoreError, Scores
-from gooseguard.metrics.ranking import POSITIVE, grouped_auc
+from gooseguard.metrics.regression import (
+    MIN_ROWS,
+    HeldOutFeatures,
+    choose_strength,
+    fit_regression,
+    has_both_classes,
+    middle_strength,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,8 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MIN_ROWS = 2
-"""Rows of each class without which a category is not fitted."""
+WANTED = "the TF-IDF baseline needs"
+"""What is in need of scikit-learn."""
 
 WORD = r"(?u)\b\w+\b"
 """What counts as a word: one letter is enough, for scripts without spaces and for spaced-out spellings."""
@@ -67,20 +74,10 @@ class HeldOut:
     """(n,): C is chosen by AUC within sources; by pooled AUC where no source is large enough."""
 
 
-def _import(module: str) -> Any:  # noqa: ANN401 - a module
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"the TF-IDF baseline needs {error.name}, which is not installed; "
-            "run: pip install 'gooseguard[train]'"
-        ) from None
-
-
 def _features(vectorizers: Sequence[Any], texts: Sequence[str]) -> Any:  # noqa: ANN401 - a SciPy matrix
     """Make the sparse feature matrix, float32, (n, F)."""
     parts = [vectorizer.transform(texts) for vectorizer in vectorizers]
-    return _import("scipy.sparse").hstack(parts, format="csr", dtype=np.float32)
+    return import_extra("scipy.sparse", WANTED).hstack(parts, format="csr", dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,50 +148,11 @@ class Baseline:
 
 
 def _vectorizers(config: BaselineConfig) -> tuple[Any, ...]:
-    make = _import("sklearn.feature_extraction.text").TfidfVectorizer
+    make = import_extra("sklearn.feature_extraction.text", WANTED).TfidfVectorizer
     shared = {"lowercase": True, "sublinear_tf": True, "min_df": config.min_texts, "dtype": np.float32}
     words = make(ngram_range=(1, 2), max_features=config.n_words, token_pattern=WORD, **shared)
     characters = make(analyzer="char_wb", ngram_range=(3, 5), max_features=config.n_characters, **shared)
     return words, characters
-
-
-def _fit_one(
-    features: Any,  # noqa: ANN401 - a SciPy matrix
-    positive: NDArray[np.bool_],
-    strength: float,
-    config: BaselineConfig,
-) -> Any:  # noqa: ANN401 - a scikit-learn estimator
-    regression = _import("sklearn.linear_model").LogisticRegression(
-        C=strength, solver="lbfgs", max_iter=config.max_iterations, tol=config.tolerance
-    )
-    return regression.fit(features, positive)
-
-
-def _has_both_classes(labels: NDArray[np.floating[Any]]) -> bool:
-    return min(int((labels >= POSITIVE).sum()), int((labels < POSITIVE).sum())) >= MIN_ROWS
-
-
-def _choose_strength(
-    features: Any,  # noqa: ANN401 - a SciPy matrix
-    labels: NDArray[np.floating[Any]],
-    held_out: tuple[Any, NDArray[np.floating[Any]], NDArray[np.str_]],
-    config: BaselineConfig,
-) -> float:
-    """Give the C with the best AUC on held-out rows (features, labels, sources) of one category."""
-    middle = config.strengths[len(config.strengths) // 2]
-    known = np.flatnonzero(~np.isnan(labels))
-    drawn = np.random.default_rng(config.seed).permutation(known)[: config.n_choosing]
-    asked = np.flatnonzero(~np.isnan(held_out[1]))
-    if len(config.strengths) == 1 or not asked.size or not _has_both_classes(labels[drawn]):
-        return middle
-    part, asked_features = features[drawn], held_out[0][asked]
-    aucs = {}
-    for strength in config.strengths:
-        fitted = _fit_one(part, labels[drawn] >= POSITIVE, strength, config)
-        logits = fitted.decision_function(asked_features)
-        found = grouped_auc(held_out[1][asked], logits, held_out[2][asked])
-        aucs[strength] = found.headline if found.by_source else found.pooled
-    return middle if np.isnan(aucs[middle]) else max(aucs, key=lambda strength: aucs[strength])
 
 
 def _check(
@@ -207,7 +165,7 @@ def _check(
             f"baseline: labels of shape {labels.shape}; expected {(n_texts, n_categories)} "
             "for the texts and categories given"
         )
-    if not any(_has_both_classes(labels[:, k]) for k in range(n_categories)):
+    if not any(has_both_classes(labels[:, k]) for k in range(n_categories)):
         raise DataError(f"baseline: no category holds {MIN_ROWS} rows of both classes; expected at least one")
 
 
@@ -251,21 +209,21 @@ def fit_baseline(
     _check(labels, len(texts), len(categories), config)
     vectorizers = _vectorizers(config)
     parts = [vectorizer.fit_transform(texts) for vectorizer in vectorizers]
-    features = _import("scipy.sparse").hstack(parts, format="csr", dtype=np.float32)
+    features = import_extra("scipy.sparse", WANTED).hstack(parts, format="csr", dtype=np.float32)
     # The parts are as large as the whole, which is all that is read from here on.
     del parts
     held_out_features = None if held_out is None else _features(vectorizers, held_out.texts)
-    columns = [k for k in range(len(categories)) if _has_both_classes(labels[:, k])]
+    columns = [k for k in range(len(categories)) if has_both_classes(labels[:, k])]
     coefficients = np.zeros((len(columns), features.shape[1]), dtype=np.float32)
     intercepts = np.zeros(len(columns), dtype=np.float32)
     strengths = {}
     for row, k in enumerate(columns):
-        strength = config.strengths[len(config.strengths) // 2]
+        strength = middle_strength(config)
         if held_out is not None:
-            asked = (held_out_features, held_out.labels[:, k], held_out.sources)
-            strength = _choose_strength(features, labels[:, k], asked, config)
+            asked = HeldOutFeatures(held_out_features, held_out.labels[:, k], held_out.sources)
+            strength = choose_strength(features, labels[:, k], asked, config, WANTED)
         known = np.flatnonzero(~np.isnan(labels[:, k]))
-        fitted = _fit_one(features[known], labels[known, k] >= POSITIVE, strength, config)
+        fitted = fit_regression(features[known], labels[known, k], strength, config, WANTED)
         coefficients[row], intercepts[row] = fitted.coef_[0], fitted.intercept_[0]
         strengths[categories[k]] = strength
     return Baseline(

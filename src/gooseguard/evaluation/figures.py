@@ -6,13 +6,12 @@ picks the format (`.png`, `.svg`). Knows nothing of models or datasets.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import import_extra
 from gooseguard.metrics.calibration import N_BINS, expected_calibration_error, reliability_curve
 from gooseguard.metrics.ranking import POSITIVE, average_precision, known_rows, precision_recall_curve
 
@@ -41,15 +40,6 @@ Draw = Callable[[Any, int], None]
 """Axes and category number to nothing: draws one panel."""
 
 
-def _import(module: str) -> Any:  # noqa: ANN401 - a module
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"figures need {error.name}, which is not installed; run: pip install 'gooseguard[train]'"
-        ) from None
-
-
 def _panels(
     rows: LabelledRows, draw: Draw, axis_names: tuple[str, str], names: Sequence[str], path: Path
 ) -> None:
@@ -71,9 +61,9 @@ def _panels(
         "svg.hashsalt": "gooseguard",
         "svg.fonttype": "path",
     }
-    with _import("matplotlib").rc_context(style):
+    with import_extra("matplotlib", "figures need").rc_context(style):
         # An opaque white card stays legible on a dark page.
-        figure = _import("matplotlib.figure").Figure(
+        figure = import_extra("matplotlib.figure", "figures need").Figure(
             figsize=(9, 0.7 + 2.35 * n_lines), facecolor="white", layout="constrained"
         )
         axes = figure.subplots(n_lines, N_COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
@@ -93,7 +83,9 @@ def _panels(
         figure.supxlabel(axis_names[0], fontsize=10)
         figure.supylabel(axis_names[1], fontsize=10)
         lines = [
-            _import("matplotlib.lines").Line2D([], [], color=colour, linestyle=dash, linewidth=2)
+            import_extra("matplotlib.lines", "figures need").Line2D(
+                [], [], color=colour, linestyle=dash, linewidth=2
+            )
             for colour, dash, _ in zip(COLOURS, DASHES, names, strict=False)
         ]
         figure.legend(lines, names, loc="outside upper center", ncols=len(names), frameon=False, fontsize=10)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,8 +39,8 @@ def draw_cost(lines: Mapping[str, Sequence[Cell]], path: Path, title: str) -> No
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    with _import("matplotlib").rc_context(style):
-        figure = _import("matplotlib.figure").Figure(
+    with import_extra("matplotlib", "figures need").rc_context(style):
+        figure = import_extra("matplotlib.figure", "figures need").Figure(
             figsize=(9, 3.6), facecolor="white", layout="constrained"
         )
         latency, throughput = figure.subplots(1, 2)
@@ -59,18 +58,11 @@ def draw_cost(lines: Mapping[str, Sequence[Cell]], path: Path, title: str) -> No
             axes.set(xscale="log", yscale="log", xlabel="tokens of a text")
             axes.set_xticks(shown, [f"{length:,}" for length in shown])
             axes.set_xticks([], minor=True)
-            axes.yaxis.set_major_formatter(_import("matplotlib.ticker").StrMethodFormatter("{x:,.10g}"))
+            axes.yaxis.set_major_formatter(
+                import_extra("matplotlib.ticker", "figures need").StrMethodFormatter("{x:,.10g}")
+            )
             axes.grid(color="#d8dee4", linewidth=0.6, which="both")
             axes.set_axisbelow(b=True)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(title, fontsize=10)
         figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
-
-
-def _import(module: str) -> Any:  # noqa: ANN401  (a module)
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"figures need {error.name}, which is not installed; run: pip install 'gooseguard[train]'"
-        ) from None

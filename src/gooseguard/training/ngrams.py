@@ -8,29 +8,32 @@ Minutes on one core. Knows nothing of the backbone, which is trained without it.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gooseguard.codec.ngram_head import PREFIX, SIZE_STEPS
-from gooseguard.core.errors import ConfigError, DataError
-from gooseguard.metrics.ranking import POSITIVE, grouped_auc
+from gooseguard.core.errors import DataError
+from gooseguard.core.extras import import_extra
+from gooseguard.metrics.regression import (
+    HeldOutFeatures,
+    choose_strength,
+    fit_regression,
+    has_both_classes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from gooseguard.metrics.regression import Matrix
     from gooseguard.training.batches import TokenRows
     from gooseguard.training.subwords import TokenNgrams
 
-MIN_ROWS = 2
-"""Rows of each class without which a category gets weights of zero."""
-
-# SciPy's matrices have no types.
-Matrix = Any
+WANTED = "fitting an n-gram head needs"
+"""What is in need of scikit-learn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class NgramConfig:
     """Most annotated training rows used while choosing the C of a category."""
     max_iterations: int = 500
     """Most iterations of L-BFGS."""
+    tolerance: float = 1e-5
+    """Gradient of the mean loss at which L-BFGS stops."""
     seed: int = 0
     """Of the rows drawn while choosing C."""
 
@@ -91,14 +96,14 @@ def fit_ngrams(
     strengths = {}
     sources = np.asarray(val_sources)
     for k, category in enumerate(categories):
-        if _both_classes(train.labels[:, k]) < MIN_ROWS:
+        if not has_both_classes(train.labels[:, k]):
+            # Its weights stay zero.
             continue
         say(f"fit the n-gram head: {category}")
-        strength = _choose_strength(
-            features, train.labels[:, k], (held_out, val.labels[:, k], sources), config
-        )
+        asked = HeldOutFeatures(held_out, val.labels[:, k], sources)
+        strength = choose_strength(features, train.labels[:, k], asked, config, WANTED)
         known = np.flatnonzero(~np.isnan(train.labels[:, k]))
-        fitted = _fit(features[known], train.labels[known, k], strength, config)
+        fitted = fit_regression(features[known], train.labels[known, k], strength, config, WANTED)
         coefficients[:, k], strengths[category] = fitted.coef_[0], strength
     return FittedNgrams(table.tensors(coefficients), strengths)
 
@@ -117,7 +122,7 @@ class _Table(NamedTuple):
 
     @classmethod
     def make(cls, rows: TokenRows, ngrams: TokenNgrams, config: NgramConfig) -> _Table:
-        sparse = _import("scipy.sparse")
+        sparse = import_extra("scipy.sparse", WANTED)
         n_tokens = len(ngrams.offsets) - 1
         flat = np.ones(len(ngrams.numbers), np.float32)
         width = int(ngrams.numbers.max(initial=-1)) + 1
@@ -141,7 +146,7 @@ class _Table(NamedTuple):
 
     def features(self, rows: TokenRows) -> Matrix:
         """Give the matrix, float32 (n, V + G + P)."""
-        sparse = _import("scipy.sparse")
+        sparse = import_extra("scipy.sparse", WANTED)
         tokens = _count_tokens(rows, len(self.token_idf))
         pairs = _count_pairs(rows, self.pairs, len(self.token_idf))
         by_token = sparse.hstack(
@@ -174,7 +179,10 @@ def _scale(features: Matrix, counts: Matrix, sizes: NDArray[np.float32]) -> Matr
     """Divide rows by the norm of counts times sizes, which is what the head does to sums of weights."""
     squares = counts.power(2) @ (sizes.astype(np.float64) ** 2)
     return (
-        _import("scipy.sparse").diags((1 / np.sqrt(np.maximum(squares, 1e-9))).astype(np.float32)) @ features
+        import_extra("scipy.sparse", WANTED).diags(
+            (1 / np.sqrt(np.maximum(squares, 1e-9))).astype(np.float32)
+        )
+        @ features
     )
 
 
@@ -183,7 +191,7 @@ def _count_tokens(rows: TokenRows, n_tokens: int) -> Matrix:
     ones = np.ones(len(rows.tokens), np.float32)
     found = (ones, rows.tokens, rows.offsets)
     # Summing works in place, and the rows are the caller's.
-    counts = _import("scipy.sparse").csr_matrix(found, shape=(len(rows), n_tokens), copy=True)
+    counts = import_extra("scipy.sparse", WANTED).csr_matrix(found, shape=(len(rows), n_tokens), copy=True)
     counts.sum_duplicates()
     return counts
 
@@ -217,7 +225,7 @@ def _count_pairs(rows: TokenRows, pairs: NDArray[np.int64], n_tokens: int) -> Ma
     is_known = pairs[places] == keys
     ones = np.ones(int(is_known.sum()), np.float32)
     found = (ones, (texts[is_known], places[is_known]))
-    return _import("scipy.sparse").coo_matrix(found, shape=(len(rows), len(pairs))).tocsr()
+    return import_extra("scipy.sparse", WANTED).coo_matrix(found, shape=(len(rows), len(pairs))).tocsr()
 
 
 def _idf(counts: Matrix, config: NgramConfig) -> NDArray[np.float32]:
@@ -225,47 +233,3 @@ def _idf(counts: Matrix, config: NgramConfig) -> NDArray[np.float32]:
     texts = np.bincount(counts.indices, minlength=counts.shape[1])
     idf = np.log((1 + counts.shape[0]) / (1 + texts)) + 1
     return np.where(texts >= config.least_texts, idf, 0).astype(np.float32)
-
-
-def _both_classes(labels: NDArray[np.float32]) -> int:
-    """Give the rows of the smaller class."""
-    return min(int((labels >= POSITIVE).sum()), int((labels < POSITIVE).sum()))
-
-
-def _fit(features: Matrix, labels: NDArray[np.float32], strength: float, config: NgramConfig) -> Any:  # noqa: ANN401  (a scikit-learn estimator)
-    regression = _import("sklearn.linear_model").LogisticRegression(
-        C=strength, max_iter=config.max_iterations, tol=1e-5
-    )
-    return regression.fit(features, labels >= POSITIVE)
-
-
-def _choose_strength(
-    features: Matrix,
-    labels: NDArray[np.float32],
-    held_out: tuple[Matrix, NDArray[np.float32], NDArray[np.str_]],
-    config: NgramConfig,
-) -> float:
-    """Give the C with the best AUC within sources on held-out rows (features, labels, sources)."""
-    middle = config.strengths[len(config.strengths) // 2]
-    known = np.flatnonzero(~np.isnan(labels))
-    drawn = np.random.default_rng(config.seed).permutation(known)[: config.n_choosing]
-    asked = np.flatnonzero(~np.isnan(held_out[1]))
-    if not asked.size or _both_classes(labels[drawn]) < MIN_ROWS:
-        return middle
-    part, asked_features = features[drawn], held_out[0][asked]
-    aucs = {}
-    for strength in config.strengths:
-        logits = _fit(part, labels[drawn], strength, config).decision_function(asked_features)
-        found = grouped_auc(held_out[1][asked], logits, held_out[2][asked])
-        aucs[strength] = found.headline if found.by_source else found.pooled
-    return middle if np.isnan(aucs[middle]) else max(aucs, key=lambda strength: aucs[strength])
-
-
-def _import(module: str) -> Any:  # noqa: ANN401  (a module without types)
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"fitting an n-gram head needs {error.name}, which is not installed; "
-            "run: pip install 'gooseguard[train]'"
-        ) from None
