@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from gooseguard.core.errors import ConfigError, DataError
+from gooseguard.core.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,19 +87,15 @@ def open_output(path: Path | None) -> Iterator[Output]:
         return
     if path.is_dir():
         raise ConfigError(f"--output {path} is a directory; expected a file name")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        stream = partial.open("w", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise ConfigError(
-            f"--output {path}: cannot be written ({error.strerror}); expected a folder that is there"
-        ) from None
-    try:
+    with replacing(path) as partial:
+        try:
+            stream = partial.open("w", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise ConfigError(
+                f"--output {path}: cannot be written ({error.strerror}); expected a folder that is there"
+            ) from None
         with stream:
             yield Output(stream, str(path))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_made(made: Mapping[str, Path], *, is_json: bool) -> None:

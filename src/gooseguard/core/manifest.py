@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gooseguard.core.errors import ArtefactError
+from gooseguard.core.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,11 +50,8 @@ def canonical_json(value: object) -> str:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json`; the last file to be written, since a folder without it is not valid."""
-    temporary = folder / f"{FILE_NAME}.partial"
-    temporary.write_text(
-        json.dumps(asdict(manifest), indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
-    )
-    temporary.replace(folder / FILE_NAME)
+    text = json.dumps(asdict(manifest), indent=1, sort_keys=True, ensure_ascii=False)
+    write_whole(folder / FILE_NAME, text + "\n")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 from gooseguard.core.content import Content
 from gooseguard.core.errors import ConfigError, DataError
 from gooseguard.core.example import Example
+from gooseguard.core.files import replacing, write_whole
 from gooseguard.core.manifest import canonical_json, digest_file
 from gooseguard.data.sources.source import Faults, OnFault, SourceRow
 from gooseguard.data.tables import MEDIA, import_arrow, to_record, to_table
@@ -108,7 +109,7 @@ def spill(
             facts.n_rows += len(records)
             yield batch, reading
         facts.faults, facts.shown = dict(sorted(faults.counts.items())), list(faults.shown)
-        write_whole(facts_path, canonical_json(facts_table(facts)).encode())
+        write_whole(facts_path, canonical_json(facts_table(facts)))
         first += facts.n_batches
 
 
@@ -132,14 +133,13 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write a table as an Arrow file: whole, or not at all."""
     arrow = import_arrow()
     ipc = import_arrow("pyarrow.ipc")
-    partial = path.with_name(path.name + ".partial")
     options = ipc.IpcWriteOptions(compression="lz4")
     with (
+        replacing(path) as partial,
         arrow.OSFile(str(partial), "wb") as sink,
         ipc.new_file(sink, table.schema, options=options) as writer,
     ):
         writer.write_table(table)
-    partial.replace(path)
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -152,13 +152,6 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         names = ipc.open_file(stream).schema.names
         options = ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
         return ipc.open_file(stream, options=options).read_all().select(columns)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file: whole, or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def store_media(work: Path, part: Part) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gooseguard.core.errors import ArtefactError, ConfigError, DataError
+from gooseguard.core.files import write_whole
 from gooseguard.core.manifest import Manifest, canonical_json, digest_file, write_manifest
 from gooseguard.data.assign import (
     FREE,
@@ -39,7 +40,6 @@ from gooseguard.data.batches import (
     read_facts,
     read_held_out_texts,
     spill,
-    write_whole,
 )
 from gooseguard.data.build import TEST_KEYS, read_keys
 from gooseguard.data.dataset_card import CARD, write_card
@@ -209,7 +209,7 @@ def _claim(work: Path, recipe: DataRecipe, inputs: Inputs) -> None:
     shutil.rmtree(work, ignore_errors=True)
     for folder in ("prepared", "out"):
         (work / folder).mkdir(parents=True)
-    write_whole(path, fingerprint.encode())
+    write_whole(path, fingerprint)
 
 
 def _prepare_all(
@@ -298,7 +298,7 @@ def _write_all(
     counts = {split: add_counts(shards) for split, shards in of_split.items()}
     out = work / "out"
     tested = np.unique(index.key[assignment.outcome == SPLITS.index("test")])
-    write_whole(out / TEST_KEYS, "".join(f"{key:016x}\n" for key in tested.tolist()).encode())
+    write_whole(out / TEST_KEYS, "".join(f"{key:016x}\n" for key in tested.tolist()))
     report("draw plans", 0, 0)
     shards = [out / f"{task.name}.parquet" for task in tasks if task.split == "train"]
     plans: dict[str, Any] = {}
@@ -376,7 +376,7 @@ def _finish(recipe: DataRecipe, inputs: Inputs, facts: dict[str, Any], work: Pat
         path.unlink()
     if (work / MEDIA).is_dir():
         (work / MEDIA).replace(out / MEDIA)
-    write_whole(out / CARD, write_card(recipe.name, facts).encode())
+    write_whole(out / CARD, write_card(recipe.name, facts))
     files = {
         path.relative_to(out).as_posix(): digest_file(path)
         for path in sorted(out.rglob("*"))

@@ -147,6 +147,9 @@ def with_example(record: Record, example: Example, categories: Collection[str] |
         record: whose media the example still has, in order.
         example: its texts may have changed or gone.
         categories: categories whose labels are kept; `None` keeps all.
+
+    Raises:
+        DataError: the example has a medium that the record has not.
     """
 
     def no_store(_: Part) -> str:

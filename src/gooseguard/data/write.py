@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gooseguard.data.batches import read_table, write_whole
+from gooseguard.core.files import write_whole
+from gooseguard.data.batches import read_table
 from gooseguard.data.build import merge_labels
 from gooseguard.data.prepare import prepared_path
 from gooseguard.data.split import SPLITS
@@ -123,7 +124,7 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
         import_arrow("pyarrow.parquet").write_table(table, partial, compression="zstd")
         partial.replace(work / "out" / f"{task.name}.parquet")
         facts = {"counts": count_table(table), "disputed": dict(sorted(disputed.items()))}
-        write_whole(facts_path, json.dumps(facts).encode())
+        write_whole(facts_path, json.dumps(facts))
     found: dict[str, Any] = json.loads(facts_path.read_text("utf-8"))
     return found
 

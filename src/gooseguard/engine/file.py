@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +32,7 @@ from gooseguard.codec.text_model import (
 )
 from gooseguard.codec.tokenizer import Tokenizer
 from gooseguard.core.errors import ArtefactError, ConfigError
+from gooseguard.core.files import replacing
 from gooseguard.core.manifest import canonical_json
 from gooseguard.engine.stored import (
     DTYPES,
@@ -134,18 +134,14 @@ def write_engine_file(path: Path, model: TextModel, dtype: str, parent: str) -> 
     }
     # Tiles first, so that each begins at a whole line of the cache; then by size of a number.
     order = sorted(stored, key=lambda tensor: (not is_tiled(tensor.name), -tensor.data.itemsize, tensor.name))
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        _write(partial, metadata, [laid_out(tensor) for tensor in order])
-        read_engine_file(partial, verify=True)
-        partial.replace(path)
+        with replacing(path) as partial:
+            _write(partial, metadata, [laid_out(tensor) for tensor in order])
+            read_engine_file(partial, verify=True)
     except OSError as error:
         raise ArtefactError(
             f"engine file {path}: cannot be written ({type(error).__name__}: {error})"
         ) from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
     return read_engine_file(path)
 
 

@@ -6,10 +6,8 @@ A file is named by a digest of everything its scores depend on, and says so insi
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import zipfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +16,7 @@ import numpy as np
 
 from gooseguard.core.content import Content
 from gooseguard.core.errors import ArtefactError, ConfigError
+from gooseguard.core.files import replacing
 from gooseguard.core.manifest import canonical_json
 from gooseguard.evaluation.scored import N_CONTENTS, ScoredRows, evaluate_scorer
 
@@ -92,17 +91,12 @@ def write_arrays(path: Path, key: ScoreKey, arrays: Mapping[str, NDArray[Any]]) 
     Raises:
         ConfigError: nothing can be written there.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    held: dict[str, Any] = {"key": np.array(key.text()), **arrays}
     try:
-        with partial.open("wb") as stream:
-            held: dict[str, Any] = {"key": np.array(key.text()), **arrays}
+        with replacing(path) as partial, partial.open("wb") as stream:
             np.savez(stream, **held)
-        partial.replace(path)
     except OSError as error:
         raise ConfigError(f"{path.parent}: scores cannot be kept there ({error.strerror})") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def draw_order(n_rows: int) -> NDArray[np.int64]:

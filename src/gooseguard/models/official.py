@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from gooseguard.codec.layout import infer_config, tensor_shapes
 from gooseguard.core.errors import ArtefactError
+from gooseguard.core.files import replacing
 from gooseguard.models.rwkv import Rwkv
 
 if TYPE_CHECKING:
@@ -253,14 +254,12 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> Path:
     if path.suffix not in (".pth", ".safetensors"):
         raise ArtefactError(f"{path}: ends in {path.suffix!r}, expected .pth or .safetensors")
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        if path.suffix == ".pth":
-            torch.save(whole, partial)
-        else:
-            save_file(whole, partial)
-        partial.replace(path)
+        with replacing(path) as partial:
+            if path.suffix == ".pth":
+                torch.save(whole, partial)
+            else:
+                save_file(whole, partial)
     except (OSError, RuntimeError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise ArtefactError(f"{path}: cannot be written ({type(error).__name__})") from None
     return path

@@ -222,6 +222,9 @@ class Rwkv(nn.Module):
 
         Returns:
             hidden of each row's last real token, float32, (B, C), and the state after it; no gradients.
+
+        Raises:
+            EngineError: a row has no tokens.
         """
         B, T = tokens.shape
         if lengths is None:

@@ -18,6 +18,7 @@ from gooseguard.codec.prompt import collapse, write_instruction
 from gooseguard.codec.text_model import is_model_name
 from gooseguard.core.content import Content
 from gooseguard.core.errors import ConfigError, DataError
+from gooseguard.core.files import write_whole
 from gooseguard.core.taxonomy import load_taxonomy, nearest
 from gooseguard.data.shards import read_columns
 from gooseguard.models.adapter import read_adapter
@@ -178,7 +179,7 @@ def distill_answers(
         listener.say("compare answers")
         facts["agreement"] = compare(config, adapter, folder / "val.jsonl", tokenizer, listener)
     report = output / "agreement.json"
-    _write(report, json.dumps(facts, indent=2) + "\n")
+    write_whole(report, json.dumps(facts, indent=2) + "\n")
     return {"instructions": folder, "adapter": adapter, "agreement": report}
 
 
@@ -213,13 +214,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
     """Write JSON Lines, whole or not at all; no file where there are no rows."""
     path.unlink(missing_ok=True)
     if rows:
-        _write(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
+        write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def compare(

@@ -214,7 +214,11 @@ def collect(
     store: LessonStore,
     count: Callable[[int, int], None],
 ) -> Taught:
-    """Ask a teacher, as `ask`, and lay its lessons out as arrays, scores in the columns of `categories`."""
+    """Ask a teacher, as `ask`, and lay its lessons out as arrays, scores in the columns of `categories`.
+
+    Raises:
+        ArtefactError: features of one teacher differ in shape.
+    """
     asked = ask(teacher, texts, store, count)
     lessons = asked.lessons
     scores = np.full((len(lessons), len(categories)), np.nan, np.float32)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gooseguard.core.errors import ArtefactError
+from gooseguard.core.files import replacing, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,13 +59,10 @@ class ResumePoints:
                 f"{moment}.{name}": optimizer.state[p][moment] for moment in MOMENTS if optimizer.state[p]
             }
         name = f"step-{reached.step:07d}.safetensors"
-        partial = self.folder / f"{name}.partial"
-        save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, partial)
-        partial.replace(self.folder / name)
+        with replacing(self.folder / name) as partial:
+            save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, partial)
         state = {"file": name, "fingerprint": self.fingerprint, "reached": asdict(reached)}
-        pointer = self.folder / f"{POINTER}.partial"
-        pointer.write_text(json.dumps(state), "utf-8")
-        pointer.replace(self.folder / POINTER)
+        write_whole(self.folder / POINTER, json.dumps(state))
         for other in self.folder.glob("step-*.safetensors*"):
             if other.name != name:
                 other.unlink()

@@ -21,6 +21,7 @@ from gooseguard.codec.normalize import normalize
 from gooseguard.codec.text_model import is_model_name
 from gooseguard.codec.tokenizer import Tokenizer
 from gooseguard.core.errors import ConfigError, DataError
+from gooseguard.core.files import replacing, write_whole
 from gooseguard.core.manifest import canonical_json, digest_file
 from gooseguard.core.taxonomy import load_taxonomy
 from gooseguard.data.build import BuildConfig  # noqa: TC001  (read_config resolves annotations)
@@ -160,9 +161,7 @@ def learn_vocabulary(texts: list[str], vocab_size: int, work: Path) -> Tokenizer
     if path.is_file():
         return Tokenizer.from_json(path.read_text("utf-8"))
     tokenizer = train_vocabulary((normalize(text).text for text in texts), vocab_size)
-    partial = path.with_suffix(".partial")
-    partial.write_text(tokenizer.to_json(), "utf-8")
-    partial.replace(path)
+    write_whole(path, tokenizer.to_json())
     return tokenizer
 
 
@@ -190,9 +189,9 @@ def _taught(
     path = work / "teacher.npy"
     if not path.is_file():
         say("ask the teacher")
-        partial = work / "teacher.partial.npy"
-        np.save(partial, teacher(train, val, scored))
-        partial.replace(path)
+        taught = teacher(train, val, scored)
+        with replacing(path) as partial, partial.open("wb") as stream:
+            np.save(stream, taught)
     scores: NDArray[np.float32] = np.load(path)
     return scores
 
@@ -211,10 +210,8 @@ def _fit_ngrams(
     path = work / "ngrams.safetensors"
     if not path.is_file():
         fitted = fit_ngrams(rows, val_rows, val_sources, scored, ngrams, config, say)
-        partial = path.with_suffix(".partial")
-        facts = {"strengths": canonical_json(fitted.strengths)}
-        save_file(fitted.tensors, partial, facts)
-        partial.replace(path)
+        with replacing(path) as partial:
+            save_file(fitted.tensors, partial, {"strengths": canonical_json(fitted.strengths)})
     with safe_open(path, "np") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
         return FittedNgrams(tensors, json.loads(file.metadata()["strengths"]))
@@ -382,7 +379,4 @@ def write_policies(
     """Write one TOML file a policy for the model of that name, whole or not at all."""
     folder.mkdir(exist_ok=True)
     for goal in GOALS:
-        text = policy_toml(goal, version, model, rates[goal.id])
-        partial = folder / f"{goal.id}.partial"
-        partial.write_text(text, "utf-8")
-        partial.replace(folder / f"{goal.id}.toml")
+        write_whole(folder / f"{goal.id}.toml", policy_toml(goal, version, model, rates[goal.id]))

@@ -124,6 +124,10 @@ def load_base(config: VisualTuneConfig) -> tuple[VisualRwkv, Preprocessing, dict
 
     Returns:
         The model, how its tower wants images, and the digests of its files.
+
+    Raises:
+        ConfigError: the recipe names a tower beside a base that has one, or none beside one that has none.
+        ArtefactError: a file is not what it should be.
     """
     path = Path(config.base)
     # What is learnt whole must be held in float32: steps are smaller than bfloat16 can tell.
@@ -185,7 +189,10 @@ def make_loss(
     train: VisualRows,
     val: VisualRows,
 ) -> VisualAnswerLoss:
-    """Say what is learnt, and where the features of an image come from."""
+    """Say what is learnt, and where the features of an image come from.
+
+    The loss raises `DataError` for an image that cannot be read, and names its file.
+    """
     visual.requires_grad_(requires_grad=False)
     if config.learn is Learn.LORA:
         attach_lora(visual.rwkv, config.lora, config.loop.seed)
