@@ -64,6 +64,17 @@ def _language_scorer(folder):
     return LanguageScorer(official.load_small(folder, "x070", " Yes", " No"), categories=("insult", "spam"))
 
 
+def _fusion_scorer():
+    pytest.importorskip("torch")
+    from gooseguard.core.errors import ContentError
+    from gooseguard.models.fusion import FusionKind
+
+    def refuse(_part):
+        raise ContentError("the image is damaged")
+
+    return _load("fusion_model").make_scorer(FusionKind.ASYMMETRIC, ("insult", "threat"), image=refuse)
+
+
 @pytest.fixture(scope="module")
 def scorers(tmp_path_factory):
     made = {}
@@ -78,6 +89,7 @@ def scorers(tmp_path_factory):
                 "baseline": _baseline,
                 "remote": lambda: _remote(stack),
                 "language": lambda: _language_scorer(folder),
+                "fusion": _fusion_scorer,
             }[name]()
         return made[name]
 
@@ -85,7 +97,7 @@ def scorers(tmp_path_factory):
         yield get
 
 
-@pytest.mark.parametrize("name", ["text", "text_threads_spans", "baseline", "remote", "language"])
+@pytest.mark.parametrize("name", ["text", "text_threads_spans", "baseline", "remote", "language", "fusion"])
 @pytest.mark.parametrize("check", battery.CHECKS, ids=lambda check: check.__name__)
 def test_scorer(scorers, name, check):
     check(scorers(name))

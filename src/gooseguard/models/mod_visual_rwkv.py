@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gooseguard.codec.image import DEFAULT_LIMITS, Preprocessing, read_preprocessing
 from gooseguard.codec.layout import LAYER_NORM_EPSILON
@@ -44,7 +43,7 @@ from gooseguard.core.manifest import canonical_json
 from gooseguard.models.language import LanguageModel, Prefix
 from gooseguard.models.layers import Linear
 from gooseguard.models.official import make_rwkv, read_official
-from gooseguard.models.vision import FeatureCache, VisionTower, check_preparation, see
+from gooseguard.models.vision import FeatureCache, VisionTower, check_preparation, pool_grid, see
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,22 +86,8 @@ class VisualRwkv(nn.Module):
         self.proj: nn.Module = GatedProjector(*sizes) if config.is_gated else Linear(*sizes)
 
     def pool(self, features: Tensor) -> Tensor:
-        """Pool the features of images, (F, P, D), to (F, L, D), the class token last.
-
-        Source: `grid_pooling`, as in the last commit of version 6 (67676fa): earlier ones had the class token
-            first, which the reversal of all but the last row then mixed with the patches.
-        """
-        first, patches = features[:, :1], features[:, 1:]
-        grid, side = self.config.settings.grid, self.config.tower.side
-        if grid == 0:
-            return first
-        if grid == 1:
-            patches = patches.mean(1, keepdim=True)
-        elif grid > 1:
-            square = patches.transpose(1, 2).reshape(len(patches), -1, side, side)
-            # A side that is no multiple of the grid leaves out what is over at the right and below.
-            patches = functional.avg_pool2d(square, side // grid).flatten(2).transpose(1, 2)
-        return torch.cat([patches, first], 1)
+        """Pool the features of images, (F, P, D), to (F, L, D), the class token last."""
+        return pool_grid(features, self.config.tower.side, self.config.settings.grid)
 
     def project(self, pooled: Tensor) -> Tensor:
         """Project pooled features (…, L, D) to rows for the backbone, float32, (…, L, C)."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers.models.clip.configuration_clip import CLIPVisionConfig
 from transformers.models.clip.modeling_clip import CLIPVisionModel
 
@@ -160,6 +161,29 @@ class FeatureCache:
                 while self._n_bytes > self._max_bytes:
                     self._n_bytes -= self._kept.popitem(last=False)[1].nbytes
         return features
+
+
+def pool_grid(features: Tensor, side: int, grid: int) -> Tensor:
+    """Pool the features of images, (F, P, D), to (F, L, D), the class token last.
+
+    Source: VisualRWKV, `grid_pooling`, as in the last commit of version 6 (67676fa): earlier ones had the
+        class token first, which the reversal of all but the last row then mixed with the patches.
+
+    Args:
+        features: the class token first.
+        side: patches along an edge.
+        grid: -1 all patches, 0 the class token alone, 1 their mean, n a grid of n by n.
+    """
+    first, patches = features[:, :1], features[:, 1:]
+    if grid == 0:
+        return first
+    if grid == 1:
+        patches = patches.mean(1, keepdim=True)
+    elif grid > 1:
+        square = patches.transpose(1, 2).reshape(len(patches), -1, side, side)
+        # A side that is no multiple of the grid leaves out what is over at the right and below.
+        patches = functional.avg_pool2d(square, side // grid).flatten(2).transpose(1, 2)
+    return torch.cat([patches, first], 1)
 
 
 @torch.inference_mode()
