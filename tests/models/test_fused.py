@@ -72,3 +72,41 @@ def test_fused_kernels_are_near_the_chunked_form(version, n_token):
     names = ["hidden", "wkv", *(name for name, _ in model.named_parameters())]
     for name, one, other in zip(names, *results, strict=True):
         assert (one - other).abs().max() < ROUGH * one.abs().max() + 1e-6, name
+
+
+def definition6(r, k, v, w, u, scale, initial_state, **_):
+    from fla.ops.rwkv6.recurrent_naive import naive_recurrent_rwkv6
+
+    first = (x.transpose(1, 2).float() for x in (r, k, v, w))
+    y, after = naive_recurrent_rwkv6(*first, u.float(), scale, initial_state, output_final_state=True)
+    return y.transpose(1, 2), after
+
+
+def definition7(r, k, v, a, b, w, scale, initial_state, **_):
+    from fla.ops.generalized_delta_rule.dplr.naive import dplr_recurrence
+
+    # It divides by the square root of the head size itself.
+    first = (x.transpose(1, 2).float() for x in (r * scale * r.shape[-1] ** 0.5, k, v, a, b, w))
+    y, after = dplr_recurrence(*first, initial_state)
+    return y.transpose(1, 2), after
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("version", ["x060", "x070"])
+def test_arguments_are_what_the_library_s_own_definitions_want(version, monkeypatch):
+    """The kernels are defined in PyTorch beside them; so this needs the extra, but no GPU."""
+    pytest.importorskip("fla")
+    generator = torch.Generator().manual_seed(0)
+    # What the kernels are given in bfloat16 is exact in it; for r of RWKV-7 a power of two is, too.
+    r, k, v, a, b = (torch.randn(2, 70, 3, 16, generator=generator).bfloat16().float() for _ in range(5))
+    a, b = (torch.nn.functional.normalize(x, dim=-1).bfloat16().float() for x in (a, b))
+    log_w = -0.6 * torch.rand(2, 70, 3, 16, generator=generator)
+    u, state = a[0, 0], torch.randn(2, 3, 16, 16, generator=generator)
+    if version == "x060":
+        monkeypatch.setattr("fla.ops.rwkv6.chunk_rwkv6", definition6)
+        pairs = zip(fused_wkv6(r, log_w, k, v, u, state), wkv6(r, log_w, k, v, u, state), strict=True)
+    else:
+        monkeypatch.setattr("fla.ops.rwkv7.chunk_rwkv7", definition7)
+        pairs = zip(fused_wkv7(r, log_w, k, v, a, -b, state), wkv7(r, log_w, k, v, a, -b, state), strict=True)
+    for one, other in pairs:
+        assert (one - other).abs().max() < 1e-6 * other.abs().max()

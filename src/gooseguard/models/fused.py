@@ -4,8 +4,8 @@ A model trains and runs on a GPU as it does on a CPU, by matrix products; `fuse`
 every layer with one kernel, in bfloat16 with a float32 state. Never chosen by itself: it rounds otherwise.
 
 The kernels are of fla-core 0.6 (MIT; `pip install 'gooseguard[gpu]'`), used through their public functions.
-This module has not been run: no machine of this project has had a GPU. The test that holds it against the
-chunked form, tests/models/test_fused.py, is marked `gpu`.
+What they are given is what the library's own definitions in PyTorch want; the kernels themselves have not
+been run: no machine of this project has had a GPU. tests/models/test_fused.py has both tests, marked `gpu`.
 """
 
 from __future__ import annotations
