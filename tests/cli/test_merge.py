@@ -58,3 +58,19 @@ def test_an_adapter_that_is_not_there(program, files, tmp_path):
     status, _, err = program("merge", files[0], str(tmp_path / "none"), "-o", str(tmp_path / "merged.pth"))
     assert status == 2
     assert "no manifest.json; expected a finished adapter folder" in err
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_folders_of_llava_and_peft(program, tmp_path):
+    pytest.importorskip("peft")
+    spec = importlib.util.spec_from_file_location("tiny_llava", _path.with_name("tiny_llava.py"))
+    tiny_llava = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tiny_llava)
+    base = tiny_llava.write_llava(tmp_path / "base")
+    adapter, output = tiny_llava.write_adapter(tmp_path / "adapter", base), tmp_path / "merged"
+    status, out, err = program("merge", str(base), str(adapter), "-o", str(output), "--json")
+    n_bytes = sum(path.stat().st_size for path in output.iterdir())
+    assert (status, json.loads(out)) == (0, {"output": str(output), "bytes": n_bytes}), err
+    status, out, err = program("merge", str(base), str(adapter), "-o", str(output))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: {output}: exists")

@@ -1,99 +1,44 @@
 """Mod-LLaVA on a tiny random model in the published layout, held against transformers."""
 
 import importlib.util
-import io
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
-from PIL import Image
-from tokenizers import AddedToken, Tokenizer, decoders, normalizers
-from tokenizers.models import BPE
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from tokenizers import Tokenizer
+from transformers import LlavaForConditionalGeneration
 
 from gooseguard import backends
 from gooseguard.codec.image import preprocess
 from gooseguard.codec.prompt import Piece, Role, render
 from gooseguard.codec.visual_prompt import place_images
-from gooseguard.core.content import Content, Modality, Part
+from gooseguard.core.content import Content, Part
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.models.generate import Sampling
-from gooseguard.models.mod_llava import load, load_llava, load_tokenizer, merge_adapter
+from gooseguard.models.mod_llava import load, load_llava, load_tokenizer
 from gooseguard.models.responder import Responder
 from gooseguard.models.scorer import LanguageScorer
 
 # peft asks transformers for a name that transformers warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
-LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ:?.'"
-IMAGE_TOKEN = 400
-
-
-def write_tokenizer(folder):
-    """A tokenizer of the kind of Llama's: a mark for spaces, one before each text, bytes for the rest."""
-    words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", *LETTERS]
-    merges = [
-        ("U", "S"),
-        ("E", "R"),
-        ("US", "ER"),
-        ("\u2581", "USER"),
-        ("Y", "e"),
-        ("Ye", "s"),
-        ("\u2581", "Yes"),
-    ]
-    words += [first + second for first, second in merges]
-    vocabulary = {word: number for number, word in enumerate(words)}
-    tokenizer = Tokenizer(BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
-    )
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
-    tokenizer.add_special_tokens([AddedToken(word, special=True) for word in ("<unk>", "<s>", "</s>")])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return tokenizer
+_spec = importlib.util.spec_from_file_location(
+    "tiny_llava", Path(__file__).parents[1] / "contracts" / "tiny_llava.py"
+)
+tiny_llava = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tiny_llava)
+IMAGE_TOKEN, picture = tiny_llava.IMAGE_TOKEN, tiny_llava.picture
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("llava")
-    tower = CLIPVisionConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        image_size=12,
-        patch_size=4,
-    )
-    llama = LlamaConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=404,
-        initializer_range=0.3,
-    )  # fmt: skip
-    config = LlavaConfig(
-        vision_config=tower, text_config=llama, image_token_index=IMAGE_TOKEN, image_seq_length=9
-    )
-    torch.manual_seed(5)  # noqa: TID251  (transformers draws from the global generator)
-    LlavaForConditionalGeneration(config).save_pretrained(root)
-    write_tokenizer(root)
-    size = {"size": {"shortest_edge": 12}, "crop_size": {"height": 12, "width": 12}}
-    (root / "preprocessor_config.json").write_text(json.dumps(size))
-    return root
+    return tiny_llava.write_llava(tmp_path_factory.mktemp("llava"))
 
 
 @pytest.fixture(scope="module")
 def model(folder):
     return load(folder, None, 1, dtype=torch.float32)
-
-
-def picture(seed=0):
-    pixels = np.random.default_rng(seed).integers(0, 256, (15, 20, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return Part(Modality.IMAGE, buffer.getvalue(), "image/png")
 
 
 def test_pieces_are_encoded_as_in_the_middle_of_a_text(folder):
@@ -177,40 +122,7 @@ def test_a_prefix_is_not_changed_by_what_goes_on_from_it(model):
 
 @pytest.fixture(scope="module")
 def adapter(folder, tmp_path_factory):
-    """A LoRA as peft writes it, with deltas that are not zero."""
-    root = tmp_path_factory.mktemp("adapter")
-    base, _ = load_llava(folder, torch.float32)
-    targets = r".*language_model.*\.(q_proj|v_proj|down_proj)"
-    adapted = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=targets))
-    generator = torch.Generator().manual_seed(1)
-    for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.3, generator=generator)
-    adapted.save_pretrained(root)
-    path = root / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": str(folder)}))
-    return root
-
-
-@torch.inference_mode()
-def test_answers_before_and_after_the_merge_agree(folder, model, adapter, tmp_path):
-    merged = merge_adapter(adapter, tmp_path / "merged")
-    content, question = Content((picture(), Part.from_text("hello"))), "Is it so?"
-    found = []
-    for path in (adapter, merged):
-        one = load(path, None, 1, dtype=torch.float32)
-        responder = Responder(one)
-        prefix = responder.read(question, content)
-        answer = responder.respond(question, content, Sampling(max_tokens=12))
-        found.append((prefix.logits, answer.text, responder.weigh(prefix, ["Yes", "no"])))
-    (before, words, weights), (after, same_words, same_weights) = found
-    assert torch.allclose(before, after, atol=1e-3)
-    assert words == same_words
-    assert weights == pytest.approx(same_weights, abs=1e-3)
-    plain = Responder(model).read(question, content).logits
-    assert not torch.allclose(plain, before, atol=0.1)
-    with pytest.raises(ArtefactError, match="exists"):
-        merge_adapter(adapter, tmp_path / "merged")
+    return tiny_llava.write_adapter(tmp_path_factory.mktemp("adapter"), folder)
 
 
 def test_what_is_no_whole_model_is_refused(folder, tmp_path, adapter):

@@ -22,11 +22,16 @@ from gooseguard.training.processes import Processes
 from gooseguard.training.visual_answers import encode_visual, render_turn
 
 _spec = importlib.util.spec_from_file_location(
-    "test_mod_llava", Path(__file__).parents[1] / "models" / "test_mod_llava.py"
+    "tiny_llava", Path(__file__).parents[1] / "contracts" / "tiny_llava.py"
 )
 tiny_llava = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny_llava)
-folder = tiny_llava.folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_llava.write_llava(tmp_path_factory.mktemp("llava"))
+
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gooseguard.chat.budget import Ledger, Prices, most_prompt_tokens
 from gooseguard.chat.pace import Pace
 from gooseguard.core.errors import ConfigError, EngineError
+from gooseguard.core.extras import needing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,13 +106,8 @@ class ChatClient:
         Raises:
             ConfigError: httpx2 is not installed.
         """
-        try:
+        with needing("asking an endpoint needs", "remote"):
             import httpx2  # noqa: PLC0415  (the base install has no HTTP client)
-        except ImportError:
-            raise ConfigError(
-                "asking an endpoint needs httpx2, which is not installed; "
-                "run: pip install 'gooseguard[remote]'"
-            ) from None
         self.endpoint, self.ledger, self._sleep = endpoint, Ledger(endpoint.prices), sleep
         self._pace = Pace(endpoint.requests_per_minute, sleep)
         # Redirects are not followed: the key would go to wherever they point.

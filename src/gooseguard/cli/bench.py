@@ -20,6 +20,7 @@ from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.output import open_output
 from gooseguard.cli.render import to_text
 from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import needing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -187,12 +188,8 @@ def _work(
 def _random_work(
     size: Size, version: Version, dtype: Dtype, answer_tokens: int | None, seed: int, threads: int | None
 ) -> Work:
-    try:
+    with needing("--random needs"):
         import torch  # noqa: PLC0415  (an extra)
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "--random needs torch, which is not installed; run: pip install 'gooseguard[train]'"
-        ) from None
     from gooseguard import backends  # noqa: PLC0415
     from gooseguard.experiment.work import RandomModel  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.display import LINE_EVERY_S, Display, open_display
 from gooseguard.cli.output import Output, open_output
 from gooseguard.core.config import read_config
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import needing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,12 +77,8 @@ def _instruct(
 
 
 def _read_recipe(recipe: Path, overrides: list[str]) -> InstructConfig:
-    try:
+    with needing("instruct needs", "data"):
         from gooseguard.data.instruct import InstructConfig  # noqa: PLC0415  (needs NumPy)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"instruct needs {error.name}, which is not installed; run: pip install 'gooseguard[data]'"
-        ) from None
     return read_config(InstructConfig, recipe, overrides)
 
 

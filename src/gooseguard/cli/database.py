@@ -10,7 +10,7 @@ import typer
 
 from gooseguard.cli.database_path import VARIABLE, find_database
 from gooseguard.cli.serve import read_serve_config
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import needing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,12 +41,8 @@ def opened(option: str | None, config: Path | None) -> Iterator[Engine]:
         ConfigError: the extra `serve` is not installed, or the URL or the configuration is wrong.
         StorageError: the database cannot be reached or written.
     """
-    try:
+    with needing("this verb needs", "serve"):
         from gooseguard.serving.database import open_database  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"this verb needs the package {error.name}; install it with: pip install 'gooseguard[serve]'"
-        ) from None
     configured = "" if config is None else read_serve_config(config).database
     engine = open_database(find_database(option, configured))
     try:

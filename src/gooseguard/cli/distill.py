@@ -10,7 +10,7 @@ from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.display import open_display
 from gooseguard.cli.output import write_made
 from gooseguard.core.config import read_recipe
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import needing
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -67,13 +67,9 @@ def _run(config: DistillConfig | AnswerDistillConfig, folder: Path) -> dict[str,
 
 
 def _read_recipe(recipe: Path, overrides: list[str]) -> DistillConfig | AnswerDistillConfig:
-    try:
+    with needing("distilling needs"):
         from gooseguard.training.distill import DistillConfig  # noqa: PLC0415  (needs torch)
         from gooseguard.training.distill_answers import AnswerDistillConfig  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"distilling needs {error.name}, which is not installed; run: pip install 'gooseguard[train]'"
-        ) from None
     kinds: dict[str, type[DistillConfig | AnswerDistillConfig]] = {
         "distill": DistillConfig,
         "distill-answers": AnswerDistillConfig,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from gooseguard.core.config import read_config
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import needing
 
 if TYPE_CHECKING:
     from gooseguard.core.scorer import Scorer
@@ -57,12 +57,8 @@ def register(app: typer.Typer, load: LoadScorer) -> None:
 def _serve(path: Path | None, settings: tuple[str, ...], load: LoadScorer) -> None:
     # Before NumPy is loaded: each worker scores on one thread, and no thread of BLAS may wait for another.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
+    with needing("serve needs", "serve"):
         from gooseguard.serving.process import run  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"serve needs the package {error.name}; install it with: pip install 'gooseguard[serve]'"
-        ) from None
     from gooseguard import backends  # noqa: PLC0415
     from gooseguard.cli.database_path import find_database  # noqa: PLC0415
     from gooseguard.serving.logs import configure_logging  # noqa: PLC0415

@@ -14,6 +14,7 @@ from gooseguard.cli.output import write_made
 from gooseguard.cli.tune import run_fine_tune, run_llava, run_visual
 from gooseguard.core.config import read_recipe
 from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import needing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,15 +91,11 @@ def _read_recipe(
     recipe: Path, overrides: list[str]
 ) -> TrainConfig | FineTuneConfig | VisualTuneConfig | LlavaTuneConfig:
     """Read a recipe; its `held_out` file is looked for beside it."""
-    try:
+    with needing("training needs"):
         from gooseguard.training.fine_tune import FineTuneConfig  # noqa: PLC0415  (as above)
         from gooseguard.training.llava_config import LlavaTuneConfig  # noqa: PLC0415
         from gooseguard.training.run import TrainConfig  # noqa: PLC0415
         from gooseguard.training.visual_config import VisualTuneConfig  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"training needs {error.name}, which is not installed; run: pip install 'gooseguard[train]'"
-        ) from None
     kinds: dict[str, type[TrainConfig | FineTuneConfig | VisualTuneConfig | LlavaTuneConfig]] = {
         "train": TrainConfig,
         "fine-tune": FineTuneConfig,

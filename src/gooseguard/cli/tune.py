@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import needing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,13 +39,8 @@ def run_visual(
     Raises:
         GooseguardError: as `training.visual.train_visual`, or the extra `vision` is missing.
     """
-    try:
+    with needing("models that read images need", "vision"):
         from gooseguard.training.visual import train_visual  # noqa: PLC0415  (needs the extra "vision")
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"models that read images need {error.name}, which is not installed; run: "
-            "pip install 'gooseguard[vision]'"
-        ) from None
     return _run(train_visual, config, folder, display, "model", _vocabulary(config.vocabulary))
 
 
@@ -53,14 +48,9 @@ def run_llava(
     config: LlavaTuneConfig, folder: Path, display: AbstractContextManager[Display]
 ) -> dict[str, Path]:
     """Train an adapter of LLaVA; as `run_visual`."""
-    try:
+    with needing("models that read images need", "vision"):
         from gooseguard.models.mod_llava import load_tokenizer  # noqa: PLC0415  (needs the extra "vision")
         from gooseguard.training.llava import train_llava  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"models that read images need {error.name}, which is not installed; run: "
-            "pip install 'gooseguard[vision]'"
-        ) from None
     return _run(train_llava, config, folder, display, "adapter", load_tokenizer(Path(config.base)))
 
 

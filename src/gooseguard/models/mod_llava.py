@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration
@@ -258,15 +259,12 @@ def load_llava(
         ConfigError: the quantisation is unknown, or its library is not installed.
     """
     if (folder / ADAPTER_FILE).is_file():
-        from peft import PeftModel  # noqa: PLC0415  (only adapters need it)
-
-        base = Path(_read_json(folder / ADAPTER_FILE).get("base_model_name_or_path") or "")
+        base = Path(read_json(folder / ADAPTER_FILE).get("base_model_name_or_path") or "")
         base = base if base.is_absolute() else folder / base
         if not (base / "config.json").is_file():
             raise ArtefactError(f"{folder}: its base is not at {base}; expected a LLaVA folder on disk")
         model, folders = load_llava(base, dtype, quantisation)
-        adapted = PeftModel.from_pretrained(model, str(folder), local_files_only=True)
-        return adapted.requires_grad_(requires_grad=False).eval(), [*folders, folder]
+        return adapt(model, folder), [*folders, folder]
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
     if quantisation is not None:
         options["quantization_config"] = _quantisation(quantisation)
@@ -288,6 +286,24 @@ def load_llava(
     return model.requires_grad_(requires_grad=False).eval(), [folder]
 
 
+def adapt(model: nn.Module, adapter: Path) -> nn.Module:
+    """Put the deltas of a folder that peft wrote beside the matrices of its base; all stays frozen.
+
+    Raises:
+        ArtefactError: the folder is broken, or was learnt on a base of another shape.
+    """
+    from peft import PeftModel  # noqa: PLC0415  (only adapters need it)
+
+    try:
+        adapted: nn.Module = PeftModel.from_pretrained(model, str(adapter), local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+        raise ArtefactError(
+            f"{adapter}: is no whole adapter of this base ({type(error).__name__}); expected it as peft "
+            "writes it"
+        ) from None
+    return adapted.requires_grad_(requires_grad=False).eval()
+
+
 def _quantisation(name: str) -> BitsAndBytesConfig:
     if name not in QUANTISATIONS:
         raise ConfigError(f"quantisation is {name!r}, expected one of {', '.join(QUANTISATIONS)}")
@@ -301,7 +317,7 @@ def load_tokenizer(folder: Path) -> LlavaTokenizer:
         ArtefactError: a file is missing or damaged.
     """
     path = folder / "tokenizer.json"
-    table = _read_json(folder / "config.json")
+    table = read_json(folder / "config.json")
     text = table.get("text_config", {})
     try:
         # tokenizers raises a bare Exception at whatever it cannot read.
@@ -316,7 +332,12 @@ def load_tokenizer(folder: Path) -> LlavaTokenizer:
     return LlavaTokenizer(tokenizer, begin, end)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        ArtefactError: it does not.
+    """
     try:
         table = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -348,27 +369,3 @@ def load(
     llava, folders = load_llava(path, dtype, quantisation)
     base = folders[0]
     return LlavaModel(llava, load_tokenizer(base), read_preprocessing(base), folders)
-
-
-def merge_adapter(adapter: Path, output: Path) -> Path:
-    """Add an adapter to its base and write the whole, with tokenizer and preprocessor, for `--model`.
-
-    Raises:
-        ArtefactError: the adapter or its base is broken, or there is something at `output`.
-    """
-    if output.exists():
-        raise ArtefactError(f"{output}: exists; choose another folder")
-    dtype = getattr(torch, str(_read_json(_base_of(adapter) / "config.json").get("dtype") or "float32"))
-    model, folders = load_llava(adapter, dtype)
-    merged: Any = model
-    partial = output.with_name(f"{output.name}.partial")
-    merged.merge_and_unload().save_pretrained(str(partial))
-    for name in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"):
-        if (folders[0] / name).is_file():
-            (partial / name).write_bytes((folders[0] / name).read_bytes())
-    return partial.replace(output)
-
-
-def _base_of(adapter: Path) -> Path:
-    base = Path(_read_json(adapter / ADAPTER_FILE).get("base_model_name_or_path") or "")
-    return base if base.is_absolute() else adapter / base

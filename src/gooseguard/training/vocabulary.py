@@ -13,6 +13,7 @@ from gooseguard.codec.byte_pairs import FIRST_BYTE
 from gooseguard.codec.pieces import piece
 from gooseguard.codec.tokenizer import FIRST_MERGE, Tokenizer
 from gooseguard.core.errors import ConfigError, DataError
+from gooseguard.core.extras import needing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,13 +49,9 @@ def train_vocabulary(texts: Iterable[str], vocab_size: int, *, progress: bool = 
 def _learn(texts: Iterable[str], vocab_size: int, *, progress: bool) -> LibraryTokenizer:
     """Learn with the library; give its tokenizer, for texts whose pieces the separator divides."""
     # Here, because only those who learn a vocabulary have the library.
-    try:
+    with needing("learning a vocabulary needs"):
         from tokenizers import Regex, models, pre_tokenizers, trainers  # noqa: PLC0415
         from tokenizers import Tokenizer as Library  # noqa: PLC0415
-    except ImportError:
-        raise ConfigError(
-            "learning a vocabulary needs the tokenizers library; pip install 'gooseguard[train]'"
-        ) from None
     library = Library(models.BPE())
     library.pre_tokenizer = pre_tokenizers.Sequence(
         [
