@@ -248,8 +248,25 @@ def test_an_animation_whose_later_frame_is_too_large_is_refused():
     # The second frame's descriptor: say that it is larger than the canvas.
     second = data.index(b"\x2c", data.index(b"\x2c") + 1)
     data[second + 5 : second + 9] = struct.pack("<HH", *large.size)
-    with pytest.raises(ContentError, match=r"more than 100|damaged"):
+    with pytest.raises(ContentError, match=r"more than 100;"):
         list(read_frames(bytes(data), ImageLimits(pixels=100)))
+
+
+@pytest.mark.filterwarnings("default::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [(12_000, 9_000), (65_535, 65_535)], ids=["pillow warns", "pillow refuses"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_frame_that_outgrows_its_canvas_is_refused(place, side, recwarn):
+    data = bytearray(
+        save(Image.new("P", (8, 8)), "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), BLUE)])
+    )
+    at = data.index(b"\x2c")
+    if place:
+        at = data.index(b"\x2c", at + 1)
+    data[at + 5 : at + 9] = struct.pack("<HH", *side)
+    with pytest.raises(ContentError, match=rf"is {side[0]} by {side[1]} pixels, .*more than 64000000"):
+        list(read_frames(bytes(data)))
+    # Before Pillow saw it.
+    assert not recwarn.list
 
 
 SHAPES = [

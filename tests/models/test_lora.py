@@ -10,12 +10,25 @@ torch = pytest.importorskip("torch")
 
 from gooseguard.core.errors import ConfigError  # noqa: E402
 from gooseguard.models.layers import Linear  # noqa: E402
-from gooseguard.models.lora import LoraConfig, LoraLinear, attach_lora, lora_layers, merged  # noqa: E402
+from gooseguard.models.lora import (  # noqa: E402
+    LoraConfig,
+    LoraLinear,
+    attach_lora,
+    attach_tower_lora,
+    lora_layers,
+    merged,
+)
 
-_path = Path(__file__).parents[1] / "contracts" / "tiny_base.py"
-_spec = importlib.util.spec_from_file_location("tiny_base", _path)
-tiny = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tiny)
+
+def load_module(name):
+    path = Path(__file__).parents[1] / "contracts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tiny = load_module("tiny_base")
 
 VERSIONS = ("x052", "x060", "x070")
 TOKENS = torch.tensor([[3, 9, 27, 81, 243, 1, 5, 25], [7, 7, 0, 200, 4, 4, 2, 9]])
@@ -119,3 +132,29 @@ def test_configs_that_are_refused(options, message):
 def test_a_target_that_the_version_lacks_is_refused():
     with pytest.raises(ConfigError, match="x070 has no gate; take it out"):
         attach_lora(tiny.make_base(), LoraConfig(targets=("key", "gate")))
+
+
+def test_a_tower_begins_as_it_is_and_sees_alike_once_merged(tmp_path):
+    pytest.importorskip("transformers")
+    from gooseguard.models.vision import load_tower
+
+    files = load_module("visual_files")
+    files.write_tower(tmp_path, files.tower_tensors(np.random.default_rng(2)))
+    (tower, preparation), (other, _) = load_tower(tmp_path), load_tower(tmp_path)
+    pixels = torch.from_numpy(
+        np.random.default_rng(3).normal(size=(2, 3, preparation.crop, preparation.crop)).astype(np.float32)
+    )
+    plain = tower(pixels)
+    attach_tower_lora(tower, 2)
+    assert torch.equal(tower(pixels), plain)
+    learnt = {name for name, parameter in tower.named_parameters() if parameter.requires_grad}
+    assert {name.rpartition(".")[2] for name in learnt} == {"lora_a", "lora_b"}
+    assert len(learnt) == 2 * 4 * tower.config.num_hidden_layers
+    tiny.shake(tower)
+    weights = other.state_dict()
+    for name, layer in lora_layers(tower):
+        weights[f"{name}.weight"] = merged(layer.weight, layer.lora_a, layer.lora_b, layer.scale)
+    other.load_state_dict(weights, assign=True)
+    with torch.no_grad():
+        assert not torch.allclose(other(pixels), plain, atol=0.1)
+        torch.testing.assert_close(tower(pixels), other(pixels), rtol=0, atol=1e-4)

@@ -177,6 +177,15 @@ def test_stage_two_learns_all_but_the_tower(stage_one, files, tmp_path):
     assert not any(name.startswith(("rwkv.blocks.1.att.key", "proj.", "rwkv.head")) for name in same)
 
 
+def test_deltas_of_the_tower_are_learnt_and_merged(files, tmp_path):
+    folder, seen = train(recipe(files, tower_rank=2, loop=replace(LOOP, epochs=2)), tmp_path)
+    assert seen[-1].loss < seen[0].loss
+    before, after = load_tower(files / "tower")[0].state_dict(), load_visual(folder)[0].vit.state_dict()
+    assert set(before) == set(after)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if name.endswith("_proj.weight") and ".self_attn." in name}
+
+
 def test_the_gated_projector_learns(files, tmp_path):
     folder, seen = train(recipe(files, is_gated=True, loop=replace(LOOP, epochs=1)), tmp_path)
     assert seen[-1].loss < seen[0].loss
@@ -187,6 +196,7 @@ def test_the_gated_projector_learns(files, tmp_path):
     ("changes", "error", "found"),
     [
         ({"tower": ""}, ConfigError, "is a backbone alone; expected `tower`"),
+        ({"tower_rank": -1}, ConfigError, "tower_rank is -1"),
         ({"grid": 4}, ConfigError, "grid is 4, expected at most 3"),
         ({"loop": replace(LOOP, longest=9)}, DataError, "no training row is left"),
     ],

@@ -51,9 +51,11 @@ DECODERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
 DAMAGE = (
     *(OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RuntimeError),
     *(EOFError, ArithmeticError, AssertionError, MemoryError, struct.error, zlib.error),
-    Image.DecompressionBombError,
 )
 """What Pillow's decoders raise at altered files, found by altering whole ones."""
+
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+"""What they raise where an image is of more than 179 million pixels, or of 89 where warnings are errors."""
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
 """Where the published layout of a CLIP model says how images are prepared."""
@@ -165,6 +167,10 @@ def read_frames(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Iterator[P
                 if place:
                     _seek(image, place, limits)
                 yield _to_rgb(ImageOps.exif_transpose(image))
+    except BOMBS:
+        raise ContentError(
+            f"the image ({kind.value}) has more than {limits.pixels} pixels; send a smaller one"
+        ) from None
     except DAMAGE as error:
         raise ContentError(
             f"the image is damaged or incomplete ({kind.value}, {type(error).__name__}); {EXPECTED}"
@@ -227,6 +233,10 @@ def _check_data(data: bytes, limits: ImageLimits) -> ImageFormat:
     if kind is ImageFormat.WEBP:
         # Its decoder makes room for the canvas as soon as it is opened.
         _check_size(_webp_size(data), limits)
+    if kind is ImageFormat.GIF:
+        # Its decoder makes room for whatever a later frame covers, and warns at most.
+        for corner in _gif_corners(data):
+            _check_size(corner, limits)
     return kind
 
 
@@ -273,6 +283,35 @@ def _webp_size(data: bytes) -> tuple[int, int]:
         bits = int.from_bytes(head[21:25], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+
+
+def _gif_corners(data: bytes) -> Iterator[tuple[int, int]]:
+    """Read how far each frame of a GIF reaches, right and down; a file that is cut short just ends.
+
+    Source: GIF89a specification, sections 18 (logical screen descriptor) and 20 (image descriptor).
+    """
+    place, end = 13 + _gif_table(data[10:11]), len(data)
+    while place < end:
+        kind, place = data[place], place + 1
+        if kind == 0x3B:
+            return
+        if kind == 0x21:
+            place += 1
+        elif kind == 0x2C:
+            left, top, width, height = struct.unpack("<4H", data[place : place + 8].ljust(8, b"\0"))
+            # A frame of nothing is the decoder's to judge.
+            yield max(left + width, 1), max(top + height, 1)
+            place += 9 + _gif_table(data[place + 8 : place + 9]) + 1
+        else:
+            continue
+        while place < end and data[place]:
+            place += 1 + data[place]
+        place += 1
+
+
+def _gif_table(flags: bytes) -> int:
+    """Give the bytes of the colour table that a descriptor's flags promise."""
+    return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
 
 def _to_rgb(image: Image.Image) -> Pixels:

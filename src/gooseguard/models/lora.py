@@ -1,4 +1,4 @@
-"""LoRA on the matrices of a backbone: a low-rank delta beside each frozen one.
+"""LoRA on the matrices of a backbone or a tower: a low-rank delta beside each frozen one.
 
 Base names stay the official ones: `blocks.0.att.key.weight` gets `blocks.0.att.key.lora_a` and `…lora_b` as
 neighbours, so that `state_dict()` holds both and nothing is renamed on the way back.
@@ -36,6 +36,9 @@ PLACES = {
 }
 """What a target stands for, in every block. x070 has no such gate, and no receptance in its FFN."""
 
+TOWER_PLACES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj")
+"""Matrices of a CLIP tower that get a delta, in every layer."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoraConfig:
@@ -72,9 +75,9 @@ class LoraLinear(nn.Linear):
     """A frozen matrix and its delta. The delta is float32, whatever the matrix is stored in."""
 
     def __init__(self, base: nn.Linear, rank: int, scale: float) -> None:
-        """Take over the weight of `base`, which is not copied."""
+        """Take over weight and bias of `base`, which are not copied."""
         super().__init__(base.in_features, base.out_features, bias=False, device="meta")
-        self.weight = base.weight
+        self.weight, self.bias = base.weight, base.bias
         self.scale = scale
         device = base.weight.device
         self.lora_a = nn.Parameter(torch.empty(rank, base.in_features, device=device))
@@ -82,7 +85,7 @@ class LoraLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (…, in) to (…, out), in the dtype of the matrix."""
-        base = functional.linear(x.to(self.weight.dtype), self.weight)
+        base = functional.linear(x.to(self.weight.dtype), self.weight, self.bias)
         # In the matrix's dtype as well: both factors are small, their product is added to a rounded one.
         low = functional.linear(x.to(base.dtype), self.lora_a.to(base.dtype))
         return base + self.scale * functional.linear(low, self.lora_b.to(base.dtype))
@@ -109,24 +112,44 @@ def attach_lora(model: Rwkv, config: LoraConfig, seed: int = 0) -> Rwkv:
         for target in config.targets:
             for place in PLACES[target]:
                 part, name = place.split(".")
-                parent = getattr(block, part)
-                base = getattr(parent, name, None)
-                if not isinstance(base, nn.Linear):
-                    continue
-                found.add(target)
-                layer = LoraLinear(base, config.rank, config.scale)
-                bound = 1 / math.sqrt(base.in_features)
-                # Drawn on the CPU, so that every device begins with the same numbers.
-                first = torch.empty(layer.lora_a.shape).uniform_(-bound, bound, generator=generator)
-                with torch.no_grad():
-                    layer.lora_a.copy_(first)
-                setattr(parent, name, layer)
+                if isinstance(getattr(getattr(block, part), name, None), nn.Linear):
+                    found.add(target)
+                    _put(block, place, config.rank, config.scale, generator)
     absent = [target for target in config.targets if target not in found]
     if absent:
         raise ConfigError(
             f"lora: {model.config.version} has no {', '.join(absent)}; take it out of the targets"
         )
     return model
+
+
+def attach_tower_lora(tower: nn.Module, rank: int, seed: int = 0) -> None:
+    """Freeze a CLIP tower and put a delta, zero at first, beside the matrices of its attention.
+
+    Args:
+        tower: of `models/vision.py`; changed in place.
+        rank: of each delta, which counts twice: alpha is 2 ranks, as by default in a backbone.
+        seed: of A's initial values.
+    """
+    tower.requires_grad_(requires_grad=False)
+    generator = torch.Generator().manual_seed(seed)
+    ends = {name for name, _ in tower.named_modules() if name.endswith(TOWER_PLACES)}
+    for name in sorted(ends):
+        _put(tower, name, rank, 2.0, generator)
+
+
+def _put(root: nn.Module, place: str, rank: int, scale: float, generator: torch.Generator) -> None:
+    """Put a delta beside the matrix at `place`, such as "att.key"."""
+    parent_name, _, name = place.rpartition(".")
+    parent = root.get_submodule(parent_name)
+    base = getattr(parent, name)
+    layer = LoraLinear(base, rank, scale)
+    bound = 1 / math.sqrt(base.in_features)
+    # Drawn on the CPU, so that every device begins with the same numbers.
+    first = torch.empty(layer.lora_a.shape).uniform_(-bound, bound, generator=generator)
+    with torch.no_grad():
+        layer.lora_a.copy_(first)
+    setattr(parent, name, layer)
 
 
 def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:

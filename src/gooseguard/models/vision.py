@@ -72,7 +72,9 @@ class VisionTower(nn.Module):
         Returns:
             float32, (B, P, D): the last hidden state, the class token first, before the last norm.
         """
-        hidden: Tensor = self.vision_model(pixel_values=pixels.to(self.dtype)).last_hidden_state
+        # To the device and dtype of the weights.
+        given = pixels.to(self.vision_model.embeddings.class_embedding)
+        hidden: Tensor = self.vision_model(pixel_values=given).last_hidden_state
         return hidden.float()
 
     @property

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from gooseguard.codec.image import PREPROCESSOR_FILE, Preprocessing, read_frames
+from gooseguard.codec.image import PREPROCESSOR_FILE, Preprocessing, prepare, read_frames
 from gooseguard.codec.visual_layout import SETTINGS_FILE, VisualConfig, VisualSettings
 from gooseguard.core.errors import ConfigError, ContentError, DataError
 from gooseguard.core.manifest import Manifest, canonical_json, digest_file, open_artefact, write_manifest
 from gooseguard.data.llava import VisualConversation, read_llava
-from gooseguard.models.lora import attach_lora, lora_layers, merged
+from gooseguard.models.lora import attach_lora, attach_tower_lora, lora_layers, merged
 from gooseguard.models.mod_visual_rwkv import VisualRwkv, load_visual
 from gooseguard.models.official import has_sight, load_official, write_tensors
-from gooseguard.models.vision import CACHE_BYTES, FeatureCache, load_tower, see
+from gooseguard.models.vision import CACHE_BYTES, FeatureCache, load_tower
 from gooseguard.training.answer_loop import Precision, TuneSet, tune
 from gooseguard.training.card import environment
 from gooseguard.training.fine_tune import DTYPES
@@ -199,17 +199,25 @@ def make_loss(
     elif config.learn is Learn.ALL:
         visual.rwkv.requires_grad_(requires_grad=True)
     visual.proj.requires_grad_(requires_grad=True)
+    if config.tower_rank:
+        attach_tower_lora(visual.vit, config.tower_rank, config.loop.seed)
     images, cache = [*train.images, *val.images], FeatureCache(CACHE_BYTES)
 
-    def make(data: bytes) -> Tensor:
+    def pixels(data: bytes) -> Tensor:
         # Of an animation the first frame: one image stands for one in the words.
-        features = see(visual.vit, data, preparation)[:1]
-        # Not an inference tensor any more, which gradients could not run through.
-        return visual.pool(features.clone())[0]
+        return torch.from_numpy(prepare(next(read_frames(data)), preparation)).unsqueeze(0)
+
+    def pooled(data: bytes) -> Tensor:
+        with torch.no_grad():
+            return visual.pool(visual.vit(pixels(data)))[0]
 
     def features(number: int) -> Tensor:
         try:
-            return cache.get(images[number].read_bytes(), make)
+            data = images[number].read_bytes()
+            if not config.tower_rank:
+                return cache.get(data, pooled)
+            # The tower changes: what is kept is what it is given.
+            return visual.pool(visual.vit(cache.get(data, pixels)))[0]
         except ContentError as error:
             raise DataError(f"{images[number]}: {error}; leave the row out, and begin again") from None
 

@@ -13,7 +13,7 @@ from gooseguard.training.answer_loop import TuneConfig
 
 
 class Learn(StrEnum):
-    """What is learnt; the tower never is."""
+    """What is learnt, beside what `tower_rank` says of the tower."""
 
     PROJECTOR = "projector"
     """The projector alone: stage one."""
@@ -55,6 +55,8 @@ class VisualTuneConfig:
     """Whether every image is decoded before training begins, rather than when it is its turn."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     """Sizes and places of the deltas; only read where `learn` is `lora`."""
+    tower_rank: int = 0
+    """Rank of deltas beside the tower's attention, merged at the end; 0 leaves the tower as it is."""
     loop: TuneConfig = field(default_factory=TuneConfig)
     """How to fit."""
 
@@ -63,6 +65,8 @@ class VisualTuneConfig:
             raise ConfigError(f"recipe: name is {self.name!r}, expected a name without spaces, @ and /")
         if not 0 <= self.val_fraction < 1:
             raise ConfigError(f"recipe: val_fraction is {self.val_fraction}, expected at least 0, below 1")
+        if self.tower_rank < 0:
+            raise ConfigError(f"recipe: tower_rank is {self.tower_rank}, expected 0 or more")
         VisualSettings(self.image_place, self.grid)
         if self.loop.is_sharded:
             raise ConfigError("recipe: loop.is_sharded is true; a model that sees is not divided yet")
