@@ -36,7 +36,7 @@ def main() -> None:
     clock, processor, resident = (statistics.median(run[column] for run in runs) for column in range(3))
     print(
         f"{runs[0][3]} backend: {clock:.3f} s to the first score ({processor:.3f} s of processor time), "
-        f"{resident:.0f} MB resident"
+        f"{resident:.1f} MB resident"
     )
 
 

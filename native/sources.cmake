@@ -6,6 +6,7 @@ set(GOOSEGUARD_SOURCES
     src/cluster.cc
     src/engine.cc
     src/fold.cc
+    src/heads.cc
     src/kernels/dispatch.cc
     src/kernels/scalar.cc
     src/model/backbone.cc
@@ -13,6 +14,7 @@ set(GOOSEGUARD_SOURCES
     src/model/rwkv6.cc
     src/model/rwkv7.cc
     src/model/weights.cc
+    src/ngram_tables.cc
     src/normalizer.cc
     src/pieces.cc
     src/tokenizer.cc
@@ -22,7 +24,9 @@ set(GOOSEGUARD_SOURCES
 # The Python module: src/gooseguard/_native.pyi is its typed surface.
 set(GOOSEGUARD_BINDINGS
     bindings/engine.cc
+    bindings/heads.cc
     bindings/module.cc
+    bindings/ngrams.cc
     bindings/text.cc
     bindings/world.cc)
 
@@ -30,7 +34,9 @@ set(GOOSEGUARD_BINDINGS
 set(GOOSEGUARD_TESTS_LIST
     test_build
     test_engine
+    test_heads
     test_kernels
+    test_ngram_tables
     test_text
     test_world)
 

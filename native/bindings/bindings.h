@@ -6,6 +6,8 @@
 namespace gooseguard::bindings {
 
 void add_engine(nanobind::module_& module);
+void add_heads(nanobind::module_& module);
+void add_ngrams(nanobind::module_& module);
 void add_text(nanobind::module_& module);
 void add_world(nanobind::module_& module);
 

@@ -13,34 +13,21 @@
 #include <vector>
 
 #include "bindings.h"
+#include "tensors.h"
 
 namespace nb = nanobind;
 
 namespace gooseguard::bindings {
 namespace {
 
-using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Tokens = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<nb::numpy, float>;
 
 // A backbone and the arrays whose memory it reads.
 struct Held {
-  std::vector<Bytes> arrays;
+  HeldTensors tensors;
   std::unique_ptr<Backbone> backbone;
 };
-
-Dtype to_dtype(const std::string& name) {
-  if (name == "F32") {
-    return Dtype::kF32;
-  }
-  if (name == "BF16") {
-    return Dtype::kBf16;
-  }
-  if (name == "I8") {
-    return Dtype::kInt8;
-  }
-  throw EngineError("tensors: dtype is '" + name + "', expected F32, BF16 or I8");
-}
 
 int size_of(const nb::dict& config, const char* name) {
   if (!config.contains(name)) {
@@ -85,14 +72,8 @@ Config to_config(const nb::dict& config) {
 }
 
 void make(Held* place, const nb::dict& config, const nb::dict& tensors, const std::string& isa) {
-  Held held;
-  Tensors views;
-  for (const auto& [name, value] : tensors) {
-    const auto [dtype, array] = nb::cast<std::pair<std::string, Bytes>>(value);
-    held.arrays.push_back(array);
-    views[nb::cast<std::string>(name)] = {to_dtype(dtype), array.data(), array.size()};
-  }
-  held.backbone = std::make_unique<Backbone>(to_config(config), views, isa);
+  Held held{HeldTensors(tensors), nullptr};
+  held.backbone = std::make_unique<Backbone>(to_config(config), held.tensors.views, isa);
   new (place) Held(std::move(held));
 }
 

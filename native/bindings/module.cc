@@ -43,6 +43,8 @@ NB_MODULE(_native, module) {
   nb::register_exception_translator(translate);
   module.def("describe_build", &gooseguard::describe_build);
   gooseguard::bindings::add_engine(module);
+  gooseguard::bindings::add_heads(module);
+  gooseguard::bindings::add_ngrams(module);
   gooseguard::bindings::add_text(module);
   gooseguard::bindings::add_world(module);
 }

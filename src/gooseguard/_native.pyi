@@ -89,6 +89,42 @@ class WorldTokenizer:
             TypeError: an item is neither str nor bytes.
         """
 
+class Heads:
+    """The twin of `engine.heads.PythonHeads`. Immutable; threads may share one."""
+
+    def __init__(
+        self,
+        weight: _Floats,
+        bias: _Floats,
+        scale: npt.NDArray[np.float64],
+        offset: npt.NDArray[np.float64],
+    ) -> None:
+        """Copy weights (K, F) and biases (K,), and the scale and bias (K,) of the calibration."""
+    def scores(self, features: _Floats, added: _Floats) -> npt.NDArray[np.float64]:
+        """Give (n, K) of features (n, F) and logits (n, K) to add; NaN where a logit is not finite."""
+
+class NgramTables:
+    """The twin of `codec.ngram_tables.PythonTables`. Immutable; threads may share one."""
+
+    def __init__(self, tensors: dict[str, tuple[str, npt.NDArray[np.uint8]]], n_categories: int) -> None:
+        """Take the tensors of `ngram_shapes`; their memory is used as long as this lives.
+
+        Raises:
+            ArtefactError: pairs are not of tokens of the vocabulary, or not in order, or a size is no size.
+        """
+    def add(
+        self,
+        ids: npt.NDArray[np.int32],
+        previous: int,
+        sums: npt.NDArray[np.int64],
+        sketches: npt.NDArray[np.int64],
+    ) -> None:
+        """Count tokens after `previous`, -1 before the first, into (2, K) and (2, slots), in place."""
+    def logits(self, ids: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> _Floats:
+        """Give the logits, (n, K), of texts `ids[offsets[i] : offsets[i + 1]]`."""
+    def logits_of(self, sums: npt.NDArray[np.int64], sketches: npt.NDArray[np.int64]) -> _Floats:
+        """Give the logits, (K,), of what was counted."""
+
 class Pool:
     """One sequence so far; empty at first. Arrays are new ones, flat, float32."""
 

@@ -15,7 +15,6 @@ from gooseguard.codec import extension
 from gooseguard.codec.checkpoint import CONFIG_FILE, read_model_folder
 from gooseguard.codec.stored_tensor import StoredTensor
 from gooseguard.codec.text_model import model_digest, weights_digest
-from gooseguard.codec.visual_layout import SETTINGS_FILE
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.core.manifest import FILE_NAME
 from gooseguard.engine.file import FORMAT, EngineFile, read_engine_file
@@ -149,6 +148,9 @@ def is_visual(path: Path) -> bool:
     """Tell whether a path is a folder with a VisualRWKV model; a look at names of files, not a check."""
     if not path.is_dir() or (path / CONFIG_FILE).exists():
         return False
+    # Late, because a text model is loaded without.
+    from gooseguard.codec.visual_layout import SETTINGS_FILE  # noqa: PLC0415
+
     return (path / SETTINGS_FILE).exists() or any(
         next(path.glob(pattern), None) for pattern in ("*.pth", "*.safetensors")
     )

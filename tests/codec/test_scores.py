@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gooseguard.codec.scores import Calibration, to_scores
+from gooseguard.codec.scores import Calibration, to_scores, to_text_scores
 from gooseguard.core.content import Modality
 from gooseguard.core.errors import ArtefactError, EngineError
 
@@ -88,3 +88,12 @@ def test_wrong_lengths_are_refused():
 def test_a_logit_that_is_not_finite_is_an_error(logit):
     with pytest.raises(EngineError, match="no finite logit for insult"):
         to_scores(np.array([0.0, logit]), Calibration.from_json(TABLE, CATEGORIES), "m@1")
+
+
+def test_scores_of_texts_are_named_and_the_broken_ones_are_errors():
+    first, second = to_text_scores(np.array([[0.25, 1.0], [0.5, math.nan]]), CATEGORIES, "m@1")
+    assert first.values == {"toxicity": 0.25, "insult": 1.0}
+    assert first.model == "m@1"
+    assert first.applied == dict.fromkeys(CATEGORIES, frozenset({Modality.TEXT}))
+    assert isinstance(second, EngineError)
+    assert "no finite logit for insult;" in str(second)

@@ -135,22 +135,46 @@ def to_scores(
     """
     applied = applied_modalities(calibration.categories, found)
     if not np.isfinite(logits).all():
-        broken = [
-            name
-            for name, value in zip(calibration.categories, logits, strict=True)
-            if applied[name] and not np.isfinite(value)
-        ]
-        if broken:
-            raise EngineError(
-                f"model {model} gave no finite logit for {', '.join(broken)}; "
-                "is its file damaged? read it with verify=True"
-            )
+        broken = [name for name, value in zip(applied, logits, strict=True) if not np.isfinite(value)]
+        read = [name for name in broken if applied[name]]
+        if read:
+            raise _not_finite(model, read)
+    values = zip(calibration.categories, calibration.apply(logits).tolist(), strict=True)
     return Scores(
-        values={
-            name: score if applied[name] else None
-            for name, score in zip(calibration.categories, calibration.apply(logits).tolist(), strict=True)
-        },
+        values={name: score if applied[name] else None for name, score in values},
         model=model,
         spans=spans,
         applied=applied,
+    )
+
+
+def to_text_scores(
+    scores: npt.NDArray[np.float64], categories: Sequence[str], model: str
+) -> list[Scores | EngineError]:
+    """Name the scores of texts.
+
+    Args:
+        scores: (n, K), a row a text; NaN where a logit was not finite.
+        categories: K, in the order of the columns.
+        model: that gave them, "name@digest".
+
+    Returns:
+        The scores of each; the error of one that has a logit which was not finite.
+    """
+    applied = dict.fromkeys(categories, TEXT_ONLY)
+    results: list[Scores | EngineError] = []
+    for row in scores.tolist():
+        # With a NaN among them, it is their sum.
+        if math.isnan(sum(row)):
+            broken = [name for name, score in zip(categories, row, strict=True) if math.isnan(score)]
+            results.append(_not_finite(model, broken))
+        else:
+            results.append(Scores(dict(zip(categories, row, strict=True)), model, applied=applied))
+    return results
+
+
+def _not_finite(model: str, categories: Sequence[str]) -> EngineError:
+    return EngineError(
+        f"model {model} gave no finite logit for {', '.join(categories)}; "
+        "is its file damaged? read it with verify=True"
     )

@@ -29,3 +29,8 @@ def to_bf16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 def from_bf16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Widen bfloat16, given as its bits, to float32; exact, a new array of the same shape."""
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def bytes_of(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Give the bytes of an array in C order, uint8 (N,); its own memory where it is in that order."""
+    return np.ascontiguousarray(data).reshape(-1).view(np.uint8)

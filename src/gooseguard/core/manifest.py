@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -64,6 +63,9 @@ def open_artefact(folder: Path, kind: str) -> Iterator[Path]:
     """
     if folder.exists() and not (folder / FILE_NAME).is_file():
         raise ArtefactError(f"{kind} {folder}: exists and is no {kind}; choose another folder")
+    # Late, because a process that only reads artefacts never needs it, and the compressors it brings.
+    import shutil  # noqa: PLC0415
+
     # Resolved, so that a folder named by ".." has a name to write beside.
     target = folder.resolve()
     partial, old = (target.with_name(f"{target.name}.{suffix}") for suffix in ("partial", "old"))

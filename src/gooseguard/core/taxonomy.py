@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -44,5 +43,8 @@ def load_taxonomy() -> dict[str, Category]:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Give "; did you mean 'x'?" for the known word closest to `word`, or nothing."""
+    # Late, because without a mistake nobody needs it.
+    import difflib  # noqa: PLC0415
+
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gooseguard import _native
+from gooseguard.codec.stored_tensor import bytes_of
 from gooseguard.codec.text_model import BACKBONE_PREFIX
 from gooseguard.core.errors import ConfigError, EngineError
 from gooseguard.engine.pooled import PooledState, from_arrays, to_arrays
@@ -67,7 +68,7 @@ class NativeBackbone:
                 f"native engine: instruction set is {isa!r}, {problem}; expected one of {there}"
             )
         tensors = {
-            name.removeprefix(BACKBONE_PREFIX): (tensor.dtype, _bytes_of(tensor.data))
+            name.removeprefix(BACKBONE_PREFIX): (tensor.dtype, bytes_of(tensor.data))
             for name, tensor in stored.items()
         }
         self.config = config
@@ -204,7 +205,3 @@ class NativeBackbone:
         ]
         before = [None] * len(ids) if pools is None else list(pools)
         return ids, [Pool() if pool is None else pool.copy() for pool in before]
-
-
-def _bytes_of(data: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    return np.ascontiguousarray(data).reshape(-1).view(np.uint8)

@@ -9,20 +9,21 @@ by one worker: what is in memory beside contents and scores is bounded by the nu
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from gooseguard.codec.ngram_head import PREFIX as NGRAM_PREFIX
 from gooseguard.codec.ngram_head import NgramHead
-from gooseguard.codec.scores import TEXT_ONLY, to_scores
+from gooseguard.codec.ngram_tables import PREFIX as NGRAM_PREFIX
+from gooseguard.codec.scores import TEXT_ONLY, to_text_scores
 from gooseguard.codec.text_model import HEAD_BIAS, HEAD_WEIGHT
 from gooseguard.codec.tokenizer import TextStream
 from gooseguard.core.content import Modality, Part
 from gooseguard.core.errors import ConfigError, ContentError, EngineError
 from gooseguard.core.scorer import ScoreError, Scores, Span
+from gooseguard.engine.heads import make_heads
 from gooseguard.engine.state_file import pack_state, unpack_state
 from gooseguard.engine.threads import run_jobs
 
@@ -41,9 +42,6 @@ LEAST_JOB_BYTES = 1024
 
 PIECE_CHARACTERS = 8192
 """Code points of the pieces that longer texts are read in."""
-
-HEAD_TEXTS = 16
-"""Texts that the heads are run on at once: some hundred kilobytes of products."""
 
 SPAN_SCORE = 0.5
 """The least score at which a sentence is reported as a span of a category."""
@@ -164,13 +162,12 @@ class TextScorer:
         self.digest: str = file.digest
         self.parent: str = file.parent
         self.card = model.card
-        self._calibration = model.calibration
+        self._categories = model.calibration.categories
         self._tokenizer = model.tokenizer
         self._backbone = backbone
         self.threads = threads
         self._has_spans = spans
-        self._head = model.tensors[HEAD_WEIGHT].copy()  # (K, 3 C)
-        self._head_bias = model.tensors[HEAD_BIAS].copy()  # (K,)
+        self._heads = make_heads(model.tensors[HEAD_WEIGHT], model.tensors[HEAD_BIAS], model.calibration)
         self._ngrams = NgramHead(file.stored) if model.config.n_pairs else None
 
     def score(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
@@ -178,6 +175,8 @@ class TextScorer:
 
         A content with a part that is no text, or whose text is empty or shows nothing, gives a `ScoreError`.
         """
+        if len(contents) == 1:
+            return self._score_job(contents)
         sizes = [sum(len(part.data) for part in content.parts) for content in contents]
         limit = min(JOB_BYTES, max(LEAST_JOB_BYTES, -(-sum(sizes) // self.threads)))
         # Longest first: texts of like length pack best, and no worker is left with a long one at the end.
@@ -239,8 +238,8 @@ class TextScorer:
         """
         self._read(state, Part.from_text(text).text)
         if state.pool is None or not state.is_visible:
-            return Scores(dict.fromkeys(self._calibration.categories), self.name)
-        return to_scores(self._logits_of(state), self._calibration, self.name)
+            return Scores(dict.fromkeys(self._categories), self.name)
+        return self._scores_of(state)
 
     def finish(self, state: TextState) -> Scores:
         """Read what was held back; the scores equal those of one call with the whole text.
@@ -252,7 +251,7 @@ class TextScorer:
         self._close(state)
         if state.pool is None or not state.is_visible:
             raise _empty()
-        return to_scores(self._logits_of(state), self._calibration, self.name)
+        return self._scores_of(state)
 
     def count_tokens(self, text: str) -> int:
         """Give how many tokens a text is, normalised as it is scored."""
@@ -266,19 +265,16 @@ class TextScorer:
                 texts.append(content.join_texts(self.name))
             except ContentError as error:
                 texts.append(error)
-        logits = iter(self._score_texts([text for text in texts if isinstance(text, str)]))
+        scored = iter(self._score_texts([text for text in texts if isinstance(text, str)]))
         results: list[Scores | ScoreError] = []
         for content, text in zip(contents, texts, strict=True):
-            try:
-                if not isinstance(text, str):
-                    raise text
-                row = next(logits)
-                if row is None:
-                    raise _empty()
-                spans = tuple(self._spans(content)) if self._has_spans else ()
-                results.append(to_scores(row, self._calibration, self.name, spans))
-            except (ContentError, EngineError) as error:
-                results.append(ScoreError(type(error).__name__, str(error)))
+            found = next(scored) if isinstance(text, str) else text
+            if not isinstance(found, Scores):
+                results.append(ScoreError(type(found).__name__, str(found)))
+            elif self._has_spans:
+                results.append(replace(found, spans=tuple(self._spans(content))))
+            else:
+                results.append(found)
         return results
 
     def _spans(self, content: Content) -> Iterator[Span]:
@@ -292,35 +288,40 @@ class TextScorer:
                 sentences.append(text[begin:end])
         if len(sentences) < 2:
             return
-        for (number, begin, end), row in zip(places, self._score_texts(sentences), strict=True):
-            if row is not None:
-                for category, score in to_scores(row, self._calibration, self.name).values.items():
+        for (number, begin, end), scores in zip(places, self._score_texts(sentences), strict=True):
+            if isinstance(scores, Scores):
+                for category, score in scores.values.items():
                     if score is not None and score >= SPAN_SCORE:
                         yield Span(number, begin, end, category, score)
 
-    def _score_texts(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32] | None]:
-        """Give the logits, float32 (K,), of each text; `None` for one that shows nothing."""
-        rows: list[npt.NDArray[np.float32] | None] = []
+    def _score_texts(self, texts: Sequence[str]) -> list[Scores | ContentError | EngineError]:
+        """Give the scores of each text, or why there are none."""
+        results: list[Scores | ContentError | EngineError] = []
         for group in _cut_jobs([len(text) for text in texts], JOB_BYTES):
             if len(texts[group[0]]) > PIECE_CHARACTERS:
-                rows.append(self._score_long(texts[group[0]]))
+                results.append(self._score_long(texts[group[0]]))
+                continue
+            encoded = self._tokenizer.encode_texts([texts[number] for number in group])
+            features = self._backbone.features(encoded.ids, encoded.offsets)
+            if self._ngrams is None:
+                added = np.zeros((len(group), len(self._categories)), np.float32)
             else:
-                encoded = self._tokenizer.encode_texts([texts[number] for number in group])
-                logits = self._logits(self._backbone.features(encoded.ids, encoded.offsets))
-                if self._ngrams is not None:
-                    logits += self._ngrams.logits(encoded.ids, encoded.offsets)
-                rows += [
-                    row if is_visible else None
-                    for row, is_visible in zip(logits, encoded.is_visible.tolist(), strict=True)
-                ]
-        return rows
+                added = self._ngrams.logits(encoded.ids, encoded.offsets)
+            scored = to_text_scores(self._heads.scores(features, added), self._categories, self.name)
+            results += [
+                scores if is_visible else _empty()
+                for scores, is_visible in zip(scored, encoded.is_visible.tolist(), strict=True)
+            ]
+        return results
 
-    def _score_long(self, text: str) -> npt.NDArray[np.float32] | None:
-        """Give the logits of one text, read in pieces; `None` if it shows nothing."""
+    def _score_long(self, text: str) -> Scores | ContentError | EngineError:
+        """Give the scores of one text, read in pieces, or why there are none."""
         state = self.open()
         self._read(state, text)
         self._close(state)
-        return self._logits_of(state) if state.is_visible else None
+        if not state.is_visible:
+            return _empty()
+        return self._found(state)
 
     def _read(self, state: TextState, text: str) -> None:
         if state.is_finished:
@@ -342,27 +343,24 @@ class TextScorer:
             if self._ngrams is not None and state.counts is not None:
                 state.counts = self._ngrams.add(state.counts, np.asarray(ids))
 
-    def _logits_of(self, state: TextState) -> npt.NDArray[np.float32]:
-        """Give the logits, float32 (K,), of a text of which something was read."""
+    def _scores_of(self, state: TextState) -> Scores:
+        """Give the scores of a text of which something was read; EngineError where there are none."""
+        found = self._found(state)
+        if not isinstance(found, Scores):
+            raise found
+        return found
+
+    def _found(self, state: TextState) -> Scores | EngineError:
+        """Give the scores of a text of which something was read, or why there are none."""
         # Something visible was read, so that there is a pool.
         assert state.pool is not None
         pool = state.pool
-        (logits,) = self._logits(np.concatenate([pool.last, pool.mean, pool.maximum])[np.newaxis])
+        features = np.concatenate([pool.last, pool.mean, pool.maximum])[np.newaxis]
+        added = np.zeros((1, len(self._categories)), np.float32)
         if self._ngrams is not None and state.counts is not None:
-            logits = logits + self._ngrams.logits_of(state.counts)
-        return np.asarray(logits)
-
-    def _logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Run the heads: float32 (n, K) of float32 (n, 3 C); each text's the same whoever is beside it.
-
-        Not by BLAS, which would cut the sums by its number of threads, and takes memory of its own. Some
-        texts at once: NumPy lets other threads run at each step, and a worker then waits for its turn.
-        """
-        sums = [
-            np.add.reduce(self._head * features[begin : begin + HEAD_TEXTS, np.newaxis], axis=2)
-            for begin in range(0, len(features), HEAD_TEXTS)
-        ]
-        return np.asarray(np.concatenate(sums) + self._head_bias)
+            added[0] = self._ngrams.logits_of(state.counts)
+        (found,) = to_text_scores(self._heads.scores(features, added), self._categories, self.name)
+        return found
 
 
 def _cut_jobs(sizes: Sequence[int], limit: int) -> list[list[int]]:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gooseguard.codec.ngram_head import PREFIX, NgramHead, ngram_shapes
+from gooseguard.codec.ngram_head import NgramHead, ngram_shapes
+from gooseguard.codec.ngram_tables import PREFIX
 from gooseguard.codec.stored_tensor import StoredTensor
 from gooseguard.models.rwkv import Rwkv
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gooseguard.codec.ngram_head import PREFIX, SIZE_STEPS
+from gooseguard.codec.ngram_tables import PREFIX, SIZE_STEPS
 from gooseguard.core.errors import DataError
 from gooseguard.core.extras import import_extra
 from gooseguard.metrics.regression import (

@@ -1,0 +1,56 @@
+// Heads for Python.
+#include "gooseguard/heads.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "bindings.h"
+#include "gooseguard/errors.h"
+
+namespace nb = nanobind;
+
+namespace gooseguard::bindings {
+namespace {
+
+template <typename T, std::size_t kAxes>
+using Input = nb::ndarray<const T, nb::ndim<kAxes>, nb::c_contig, nb::device::cpu>;
+
+template <typename Array>
+auto span_of(const Array& array) {
+  return std::span(array.data(), array.size());
+}
+
+void make(Heads* place, const Input<float, 2>& weight, const Input<float, 1>& bias, const Input<double, 1>& scale,
+          const Input<double, 1>& offset) {
+  new (place) Heads(span_of(weight), span_of(bias), span_of(scale), span_of(offset));
+}
+
+// The scores of texts, (n, K), of features (n, F) and logits to add (n, K).
+nb::ndarray<nb::numpy, double> scores(const Heads& self, const Input<float, 2>& features,
+                                      const Input<float, 2>& added) {
+  const std::size_t n = features.shape(0), F = self.n_features(), K = self.n_categories();
+  if (features.shape(1) != F || added.shape(0) != n || added.shape(1) != K) {
+    throw EngineError("heads: features or logits are of another model");
+  }
+  auto* const values = new std::vector<double>(n * K);
+  const nb::capsule owner(values, [](void* pointer) noexcept { delete static_cast<std::vector<double>*>(pointer); });
+  for (std::size_t i = 0; i < n; ++i) {
+    self.scores(span_of(features).subspan(i * F, F), span_of(added).subspan(i * K, K),
+                std::span(*values).subspan(i * K, K));
+  }
+  return nb::ndarray<nb::numpy, double>(values->data(), {n, K}, owner);
+}
+
+}  // namespace
+
+void add_heads(nb::module_& module) {
+  nb::class_<Heads>(module, "Heads")
+      .def("__init__", &make, nb::arg("weight"), nb::arg("bias"), nb::arg("scale"), nb::arg("offset"))
+      .def("scores", &scores, nb::arg("features"), nb::arg("added"));
+}
+
+}  // namespace gooseguard::bindings

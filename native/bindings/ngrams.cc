@@ -1,0 +1,96 @@
+// NgramTables for Python.
+#include "gooseguard/ngram_tables.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "bindings.h"
+#include "tensors.h"
+
+namespace nb = nanobind;
+
+namespace gooseguard::bindings {
+namespace {
+
+template <typename T, std::size_t kAxes>
+using Input = nb::ndarray<const T, nb::ndim<kAxes>, nb::c_contig, nb::device::cpu>;
+using Counts = nb::ndarray<std::int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+// Tables and the arrays whose memory they read.
+struct Ngrams {
+  HeldTensors held;
+  NgramTables tables;
+};
+
+void make(Ngrams* place, const nb::dict& tensors, std::size_t n_categories) {
+  HeldTensors held(tensors);
+  NgramTables tables(held.views, n_categories);
+  new (place) Ngrams{std::move(held), std::move(tables)};
+}
+
+// Both arrays are (2, …) of this model.
+template <typename T>
+std::span<T> span_of(const nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>& array, std::size_t n) {
+  if (array.size() != 2 * n) throw EngineError("n-gram head: counts are of another model");
+  return {array.data(), array.size()};
+}
+
+void add(const Ngrams& self, const Input<std::int32_t, 1>& ids, std::int64_t previous, const Counts& sums,
+         const Counts& sketches) {
+  self.tables.add({ids.data(), ids.size()}, previous, span_of(sums, self.tables.n_categories()),
+                  span_of(sketches, NgramTables::kSlots));
+}
+
+nb::ndarray<nb::numpy, float> to_array(std::vector<float> values, std::initializer_list<std::size_t> shape) {
+  auto* const kept = new std::vector<float>(std::move(values));
+  const nb::capsule owner(kept, [](void* pointer) noexcept { delete static_cast<std::vector<float>*>(pointer); });
+  return nb::ndarray<nb::numpy, float>(kept->data(), shape, owner);
+}
+
+// The logits of whole texts, (n, K).
+nb::ndarray<nb::numpy, float> logits(const Ngrams& self, const Input<std::int32_t, 1>& ids,
+                                     const Input<std::int64_t, 1>& offsets) {
+  const std::size_t K = self.tables.n_categories(), n = offsets.size() == 0 ? 0 : offsets.size() - 1;
+  std::vector<float> values(n * K);
+  {
+    const nb::gil_scoped_release release;
+    std::vector<std::int64_t> sums(2 * K), sketches(2 * NgramTables::kSlots);
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::int64_t begin = offsets.data()[i], end = offsets.data()[i + 1];
+      if (begin < 0 || end < begin || static_cast<std::size_t>(end) > ids.size()) {
+        throw EngineError("n-gram head: offsets do not rise from 0 to the number of ids");
+      }
+      std::fill(sums.begin(), sums.end(), 0);
+      std::fill(sketches.begin(), sketches.end(), 0);
+      self.tables.add({ids.data() + begin, static_cast<std::size_t>(end - begin)}, -1, sums,
+                      sketches);
+      self.tables.logits(sums, sketches, std::span(values).subspan(i * K, K));
+    }
+  }
+  return to_array(std::move(values), {n, K});
+}
+
+// The logits of what was counted, (K).
+nb::ndarray<nb::numpy, float> logits_of(const Ngrams& self, const Input<std::int64_t, 2>& sums,
+                                        const Input<std::int64_t, 2>& sketches) {
+  const std::size_t K = self.tables.n_categories();
+  std::vector<float> values(K);
+  self.tables.logits(span_of(sums, K), span_of(sketches, NgramTables::kSlots), values);
+  return to_array(std::move(values), {K});
+}
+
+}  // namespace
+
+void add_ngrams(nb::module_& module) {
+  nb::class_<Ngrams>(module, "NgramTables")
+      .def("__init__", &make, nb::arg("tensors"), nb::arg("n_categories"))
+      .def("add", &add, nb::arg("ids"), nb::arg("previous"), nb::arg("sums").noconvert(),
+           nb::arg("sketches").noconvert())
+      .def("logits", &logits, nb::arg("ids"), nb::arg("offsets"))
+      .def("logits_of", &logits_of, nb::arg("sums"), nb::arg("sketches"));
+}
+
+}  // namespace gooseguard::bindings
