@@ -110,11 +110,12 @@ class Memory(threading.Thread):
     def __init__(self, process: int) -> None:
         super().__init__(daemon=True)
         self.process = process
-        self.most, self.is_over = 0, threading.Event()
+        self.most, self.parts, self.at_s = 0, [], 0.0
+        self.is_over = threading.Event()
 
     def run(self) -> None:
         """Sample until it is over."""
-        page = os.sysconf("SC_PAGE_SIZE")
+        page, begin = os.sysconf("SC_PAGE_SIZE"), time.perf_counter()
         while not self.is_over.wait(0.2):
             parents, resident = {}, {}
             for entry in Path("/proc").iterdir():
@@ -128,7 +129,9 @@ class Memory(threading.Thread):
             ours = {self.process}
             while grown := {pid for pid, parent in parents.items() if parent in ours} - ours:
                 ours |= grown
-            self.most = max(self.most, sum(resident.get(pid, 0) for pid in ours))
+            found = sorted((resident.get(pid, 0) for pid in ours), reverse=True)
+            if sum(found) > self.most:
+                self.most, self.parts, self.at_s = sum(found), found, time.perf_counter() - begin
 
 
 def measure_build(n: int, pool: Pool, folder: Path, workers: int) -> None:
@@ -152,7 +155,8 @@ def measure_build(n: int, pool: Pool, folder: Path, workers: int) -> None:
     facts = read_dataset_manifest(folder / "set").facts
     print(
         f"build {n:,} rows of {mean:.0f} characters, {workers} workers: {seconds:.0f} s, "
-        f"{seconds / n * 1e6:.0f} us a row; most memory over all processes {memory.most / 1e6:.0f} MB; "
+        f"{seconds / n * 1e6:.0f} us a row; most memory over all processes {memory.most / 1e6:.0f} MB "
+        f"({' + '.join(f'{part / 1e6:.0f}' for part in memory.parts)}, after {memory.at_s:.0f} s); "
         f"{facts['near_duplicate_pairs']:,} near pairs, dropped {facts['dropped']}"
     )
     print(f"  done after: {steps.strip()}; load beside: {os.getloadavg()[0]:.1f}", flush=True)
@@ -210,7 +214,7 @@ def measure_accuracy(n: int, pool: Pool, folder: Path) -> None:
     recipe = DataRecipe("accuracy", (write_source(folder / "in", texts),))
     index, seconds = _index(recipe, folder / "work")
     begin = time.perf_counter()
-    found = set(map(tuple, near_pairs(index, folder / "work", 0.8, 6).T.tolist()))
+    found = set(map(tuple, near_pairs(index, np.arange(n), folder / "work", 0.8, 6).T.tolist()))
     seconds += time.perf_counter() - begin
     theirs, their_seconds = find_with_datasketch(shingles, 0.8)
     for name, pairs, spent in (("ours", found, seconds), ("datasketch", theirs, their_seconds)):

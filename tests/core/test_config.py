@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import pytest
 
-from gooseguard.core.config import build_config, read_config, read_recipe
+from gooseguard.core.config import build_config, read_config, read_recipe, without_paths
 from gooseguard.core.errors import ConfigError
 
 
@@ -211,3 +211,15 @@ def test_the_kind_of_a_recipe(tmp_path, line, overrides, expected):
         return
     with pytest.raises(ConfigError, match=f"recipe starter.toml: {expected}"):
         read_recipe(KINDS, "recipe", path, overrides)
+
+
+def test_where_files_lay_is_left_out_at_any_depth():
+    table = {
+        "name": "a/b", "root": "/data", "held_out": "/data/keys.txt", "groups": ("open", "weak"),
+        "sources": ({"path": "down/a.csv", "mapping": "", "select": ("x",)},), "split": {"previous": "x/set"},
+    }  # fmt: skip
+    assert without_paths(table) == {
+        "name": "a/b", "root": "", "held_out": "keys.txt", "groups": ["open", "weak"],
+        "sources": [{"path": "a.csv", "mapping": "", "select": ["x"]}], "split": {"previous": "set"},
+    }  # fmt: skip
+    assert table["root"] == "/data"

@@ -59,10 +59,14 @@ def texts():
     return [" ".join(words) for words in made]
 
 
+def pairs_of(work, texts, least, report=lambda done, total: None):
+    index = read_index(work, write_batches(work, texts))
+    return near_pairs(index, np.arange(len(texts)), work, least, 6, report)
+
+
 def test_finds_the_pairs_that_exist(tmp_path, texts):
-    index = read_index(tmp_path, write_batches(tmp_path, texts))
     steps = []
-    found = near_pairs(index, tmp_path, 0.8, 6, lambda done, total: steps.append((done, total)))
+    found = pairs_of(tmp_path, texts, 0.8, lambda done, total: steps.append((done, total)))
     expected = similar_pairs(texts, 0.8)
     assert 10 < len(expected) < 75
     assert set(map(tuple, found.T.tolist())) == expected
@@ -71,15 +75,17 @@ def test_finds_the_pairs_that_exist(tmp_path, texts):
 
 
 def test_a_younger_row_changes_nothing_between_older_ones(tmp_path, texts):
-    of_all = near_pairs(
-        read_index(tmp_path / "a", write_batches(tmp_path / "a", texts)), tmp_path / "a", 0.7, 6
-    )
-    older = texts[:110]
-    of_older = near_pairs(
-        read_index(tmp_path / "b", write_batches(tmp_path / "b", older)), tmp_path / "b", 0.7, 6
-    )
+    of_all = pairs_of(tmp_path / "a", texts, 0.7)
+    of_older = pairs_of(tmp_path / "b", texts[:110], 0.7)
     kept = of_all[:, of_all[1] < 110]
     assert sorted(map(tuple, kept.T.tolist())) == sorted(map(tuple, of_older.T.tolist()))
+
+
+def test_some_rows_in_another_order_are_compared_with_each_other_only(tmp_path, texts):
+    rows = np.random.default_rng(1).permutation(len(texts))[:120]
+    index = read_index(tmp_path, write_batches(tmp_path, texts))
+    found = near_pairs(index, rows, tmp_path, 0.8, 6)
+    assert set(map(tuple, found.T.tolist())) == similar_pairs([texts[row] for row in rows], 0.8)
 
 
 def test_first_equal_rows():

@@ -2,9 +2,6 @@
 
 import gzip
 import json
-import subprocess
-import sys
-import textwrap
 from collections import Counter
 from dataclasses import replace
 
@@ -333,31 +330,3 @@ def test_images_are_kept_beside_the_rows_and_near_ones_stay_together(tmp_path):
     assert len({cluster for found in by_number.values() for _, cluster in found}) == 12
     with pytest.raises(DataError, match="not one text"):
         read_columns(folder, "train", ["sexual"])
-
-
-def test_a_full_disk_leaves_nothing_and_is_told(recipe, tmp_path):
-    """No file may grow beyond 20 kB: the kernel refuses the write, as it does where there is no room."""
-    program = textwrap.dedent(f"""
-        import resource, sys
-        sys.path.insert(0, {str(tmp_path)!r})
-        from pathlib import Path
-        from gooseguard.core.errors import ArtefactError
-        from gooseguard.data.executor import SerialExecutor
-        from gooseguard.data.pipeline import build_dataset
-        from gooseguard.data.recipe import DataRecipe
-        from gooseguard.data.sources.source import SourceConfig
-        source = SourceConfig("json_lines", {recipe.sources[0].path!r}, mapping={recipe.sources[0].mapping!r})
-        recipe = DataRecipe("mine", (source,))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        try:
-            build_dataset(recipe, Path({str(tmp_path / "set")!r}), SerialExecutor())
-        except ArtefactError as error:
-            print(error)
-    """)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "cannot be written" in done.stdout
-    assert "goes on from .set.work" in done.stdout
-    assert not (tmp_path / "set").exists()
-    source = recipe.sources[0]
-    folder = build_dataset(DataRecipe("mine", (source,)), tmp_path / "set", SerialExecutor(), restart=True)
-    assert len(rows_of(folder)) == 150

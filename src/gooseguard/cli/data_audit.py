@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,11 +97,30 @@ def _build(path: Path, scratch: Path) -> Path:
 
 
 def _as_published(folder: Path) -> DataRecipe:
+    """Name every set that lies in a folder, those that nobody may train on too; its texts stay as they are.
+
+    Everything falls into one split, so that no row is left out because it stands between two.
+    """
     from gooseguard.core.taxonomy import load_taxonomy  # noqa: PLC0415  (as above)
     from gooseguard.data.cleaning import CleanConfig  # noqa: PLC0415
-    from gooseguard.data.recipe import DataRecipe  # noqa: PLC0415
+    from gooseguard.data.cleaning_quality import QualityConfig  # noqa: PLC0415
+    from gooseguard.data.mapping import read_mapping  # noqa: PLC0415
+    from gooseguard.data.recipe import DataRecipe, SplitConfig  # noqa: PLC0415
     from gooseguard.data.sources.source import SourceConfig  # noqa: PLC0415
 
-    cleaning = CleanConfig(encoding=False, html=False, boilerplate=False, personal_data=False, language=False)
-    source = SourceConfig("labelled_text", str(folder))
-    return DataRecipe(folder.name, (source,), weak_categories=tuple(load_taxonomy()), cleaning=cleaning)
+    found = tuple(source.name for source in read_mapping().sets if (folder / source.path).is_file())
+    if not found:
+        raise ConfigError(f"{folder}: holds none of the labelled text sets; expected open/ and weak/ in it")
+    keep = QualityConfig(
+        shortest=0, longest=sys.maxsize, letters=False, links=False, most_repeated=1.0, not_text=False
+    )
+    cleaning = CleanConfig(
+        encoding=False, html=False, boilerplate=False, personal_data=False, language=False, quality=keep
+    )
+    return DataRecipe(
+        folder.name,
+        (SourceConfig("labelled_text", str(folder), select=found),),
+        weak_categories=tuple(load_taxonomy()),
+        cleaning=cleaning,
+        split=SplitConfig(0.0, 0.0),
+    )

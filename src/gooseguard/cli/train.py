@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
 from gooseguard.cli.display import Display, open_display
 from gooseguard.cli.output import write_made
 from gooseguard.cli.tune import run_fine_tune, run_llava, run_visual
-from gooseguard.core.config import read_recipe
+from gooseguard.core.config import read_recipe, without_paths
 from gooseguard.core.errors import ConfigError
 from gooseguard.core.extras import needing
 
@@ -155,22 +155,10 @@ def _build_dataset(config: TrainConfig, dataset: Path, display: Display) -> None
     if not dataset.exists():
         build(config.data, dataset, display.count)
         return
-    wanted, found = (
-        _without_paths(asdict(config.data)),
-        _without_paths(dict(read_dataset_manifest(dataset).config)),
-    )
+    wanted, found = without_paths(asdict(config.data)), without_paths(read_dataset_manifest(dataset).config)
     if wanted != found:
         changed = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
         raise ConfigError(
             f"{dataset}: was built with other settings ({', '.join(changed)}); "
             "give another --output, or remove it"
         )
-
-
-def _without_paths(table: dict[str, Any]) -> dict[str, Any]:
-    """Leave out where files lay (digests say what was in them); make lists of tuples, as JSON does."""
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in table.items()
-        if key not in {"root", "held_out"}
-    }

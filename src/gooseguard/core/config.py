@@ -7,6 +7,7 @@ import types
 import typing
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gooseguard.core.errors import ConfigError
@@ -14,9 +15,11 @@ from gooseguard.core.taxonomy import nearest
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 T = TypeVar("T")
+
+FILES, FOLDERS = ("path", "mapping", "held_out", "previous"), ("root",)
+"""Keys of recipes whose values say where files lie, and where folders of them do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,24 @@ def build_config(kind: type[T], table: dict[str, Any], where: str) -> T:
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ConfigError(f"{where}: {field.name} is missing; add it or pass --set {field.name}=…")
     return typing.cast("T", kind(**values))
+
+
+def without_paths(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a recipe's table without where files lay, since digests say what was in them; as JSON has it.
+
+    Of files the names stay.
+    """
+
+    def bare(key: str, value: object) -> object:
+        if isinstance(value, dict):
+            return without_paths(value)
+        if isinstance(value, list | tuple):
+            return [bare("", entry) for entry in value]
+        if isinstance(value, str) and key in FOLDERS:
+            return ""
+        return Path(value).name if isinstance(value, str) and key in FILES else value
+
+    return {key: bare(key, value) for key, value in table.items()}
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401  (TOML values are of any type until here)

@@ -105,13 +105,12 @@ def assign(
         report: told how far the search is.
     """
     order = np.argsort(ages, kind="stable")
-    index = index.reordered(order)
     fixed, own = fixed[order], own[order]
-    first = first_equal(index.exact[:, 0], index.exact[:, 1])
+    first = first_equal(index.exact[order, 0], index.exact[order, 1])
     outcome = np.where(fixed == FREE, own, fixed)
     is_first = first == np.arange(first.size)
     outcome[~is_first] = MERGED
-    pairs = _pairs(index, work, np.flatnonzero(is_first), duplicates, report)
+    pairs = _pairs(index, order, np.flatnonzero(is_first), work, duplicates, report)
     cluster = settle(outcome, fixed, pairs, keeps_near=duplicates.near == "keep")
     # What says the same as a row that is dropped is dropped for the same reason.
     is_lost = ~is_first & (outcome[first] >= len(SPLITS))
@@ -122,16 +121,19 @@ def assign(
 
 
 def _pairs(
-    index: Index, work: Path, firsts: I64, duplicates: DuplicateConfig, report: Callable[[int, int], None]
+    index: Index,
+    order: I64,
+    firsts: I64,
+    work: Path,
+    duplicates: DuplicateConfig,
+    report: Callable[[int, int], None],
 ) -> I64:
-    """Give the pairs of rows `firsts` that share a key or are near; int64, (2, n)."""
-    of_key = firsts[first_equal(index.key[firsts])]
+    """Give the pairs of `firsts`, positions in `order`, that share a key or are near; int64, (2, n)."""
+    of_key = firsts[first_equal(index.key[order[firsts]])]
     is_alone = of_key == firsts
     same = np.stack((of_key[~is_alone], firsts[~is_alone]))
     searched = firsts[is_alone]
-    near = near_pairs(
-        index.reordered(searched), work, duplicates.similarity, duplicates.image_distance, report
-    )
+    near = near_pairs(index, order[searched], work, duplicates.similarity, duplicates.image_distance, report)
     return np.concatenate((same, searched[near]), axis=1)
 
 
@@ -147,7 +149,9 @@ def settle(outcome: I16, fixed: I16, pairs: I64, *, keeps_near: bool) -> I64:
     Returns:
         int64, (n,).
     """
-    roots = list(range(outcome.size))
+    # Of most rows no pair knows: Python's numbers for all of them would take more room than the index.
+    rows, positions = np.unique(pairs, return_inverse=True)
+    decided, fixed_by, roots = outcome[rows].tolist(), fixed[rows].tolist(), list(range(rows.size))
 
     def root_of(row: int) -> int:
         while roots[row] != row:
@@ -155,9 +159,8 @@ def settle(outcome: I16, fixed: I16, pairs: I64, *, keeps_near: bool) -> I64:
             row = roots[row]
         return row
 
-    decided, fixed_by = outcome.tolist(), fixed.tolist()
     n_splits = len(SPLITS)
-    for row, older in older_neighbours(pairs):
+    for row, older in older_neighbours(positions.reshape(pairs.shape)):
         if decided[row] >= n_splits:
             continue
         met = {decided[neighbour] for neighbour in older}
@@ -178,8 +181,10 @@ def settle(outcome: I16, fixed: I16, pairs: I64, *, keeps_near: bool) -> I64:
             oldest = min([*joined, row])
             for root in [*joined, row]:
                 roots[root] = oldest
-    outcome[:] = decided
-    return np.array([root_of(row) for row in range(len(roots))], np.int64)
+    outcome[rows] = decided
+    cluster = np.arange(outcome.size)
+    cluster[rows] = rows[[root_of(row) for row in range(rows.size)]]
+    return cluster
 
 
 def count_outcomes(outcome: I16, held_out: Mapping[int, str]) -> dict[str, int]:

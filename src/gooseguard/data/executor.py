@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gooseguard.core.errors import DataError
@@ -40,6 +42,19 @@ def _n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _end_with_parent() -> None:
+    """Let this worker end when the process that leads does, however that ends: the pool itself would wait."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_and_end, args=(parent.sentinel,), daemon=True).start()
+
+
+def _wait_and_end(sentinel: int) -> None:
+    connection.wait([sentinel])
+    # At once: what is half written is never taken for whole, and a build that goes on must not meet it.
+    os._exit(1)
+
+
 class LocalExecutor:
     """Runs items in processes of this machine; takes items as they come, a few ahead of the results."""
 
@@ -53,7 +68,7 @@ class LocalExecutor:
             DataError: a worker was killed, as happens when memory is short.
         """
         context = multiprocessing.get_context("forkserver")
-        pool = ProcessPoolExecutor(self.n_workers, mp_context=context)
+        pool = ProcessPoolExecutor(self.n_workers, mp_context=context, initializer=_end_with_parent)
         waiting: deque[Any] = deque()
         try:
             for item in items:
@@ -66,8 +81,7 @@ class LocalExecutor:
         except BrokenProcessPool:
             raise DataError(
                 "a worker process ended without a word, as when memory runs out; run again with fewer "
-                "--workers: "
-                "the build goes on where it was"
+                "--workers: the build goes on where it was"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

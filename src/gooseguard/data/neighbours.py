@@ -9,7 +9,7 @@ changes nothing between older ones.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gooseguard.data.dedup import BUCKET_WINDOW, Shingles, jaccard
 from gooseguard.data.images import hamming, hash_bands
-from gooseguard.data.prepare import IMAGE, TEXT, prepared_path
+from gooseguard.data.prepare import BANDS, IMAGE, TEXT, prepared_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,31 +54,38 @@ class Index:
     batch: npt.NDArray[np.int32]
     """int32, (n,): its batch."""
 
-    def reordered(self, order: I64) -> Index:
-        """Give the rows of `order`, int64, (m,), in that order."""
-        return Index(
-            **{
-                field.name: value[:, order] if field.name == "bands" else value[order]
-                for field in fields(self)
-                for value in (getattr(self, field.name),)
-            }
-        )
-
 
 def read_index(work: Path, n_batches: int) -> Index:
     """Read what `prepare` wrote of all batches."""
-    columns: dict[str, list[npt.NDArray[Any]]] = {field.name: [] for field in fields(Index)}
-    for batch in range(n_batches):
-        with np.load(prepared_path(work, batch) / "index.npz") as arrays:
-            offsets = arrays["offsets"]
-            for name in ("exact", "key", "point", "kind", "phash", "bands"):
-                columns[name].append(arrays[name])
-            columns["begin"].append(offsets[:-1])
-            columns["size"].append(np.diff(offsets).astype(np.int32))
-            columns["batch"].append(np.full(offsets.size - 1, batch, np.int32))
-    return Index(
-        **{name: np.concatenate(parts, axis=1 if name == "bands" else 0) for name, parts in columns.items()}
+    sizes = [_n_rows(work, batch) for batch in range(n_batches)]
+    n = sum(sizes)
+    index = Index(
+        exact=np.empty((n, 2), np.uint64),
+        key=np.empty(n, np.uint64),
+        point=np.empty(n, np.uint64),
+        kind=np.empty(n, np.uint8),
+        phash=np.empty(n, np.uint64),
+        bands=np.empty((BANDS, n), np.uint32),
+        begin=np.empty(n, np.int64),
+        size=np.empty(n, np.int32),
+        batch=np.empty(n, np.int32),
     )
+    # Filled in place: beside the parts of all batches there would be no room for the whole.
+    end = 0
+    for batch, size in enumerate(sizes):
+        rows, end = slice(end, end + size), end + size
+        with np.load(prepared_path(work, batch) / "index.npz") as arrays:
+            for name in ("exact", "key", "point", "kind", "phash"):
+                getattr(index, name)[rows] = arrays[name]
+            index.bands[:, rows] = arrays["bands"]
+            offsets = arrays["offsets"]
+        index.begin[rows], index.size[rows], index.batch[rows] = offsets[:-1], np.diff(offsets), batch
+    return index
+
+
+def _n_rows(work: Path, batch: int) -> int:
+    with np.load(prepared_path(work, batch) / "index.npz") as arrays:
+        return int(arrays["kind"].size)
 
 
 def first_equal(*columns: npt.NDArray[Any]) -> I64:
@@ -95,44 +102,48 @@ def first_equal(*columns: npt.NDArray[Any]) -> I64:
 
 def near_pairs(
     index: Index,
+    rows: I64,
     work: Path,
     similarity: float,
     image_distance: int,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> I64:
-    """Give the verified pairs of rows of `index`, int64, (2, n_pairs): the older first, in any order.
+    """Give the verified pairs among some rows, as positions in `rows`, int64, (2, n_pairs): the older first.
 
     Args:
-        index: rows in order of age, best without equal keys.
+        index: of all rows.
+        rows: int64, (n,): those to compare, in order of age, best without equal keys.
         work: the work folder.
         similarity: least Jaccard similarity of the shingle sets.
         image_distance: most bits in which two images differ.
         report: told how many bands are done.
     """
     found: list[I64] = [np.zeros((2, 0), np.int64)]
-    texts = np.flatnonzero(index.kind == TEXT)
-    images = np.flatnonzero(index.kind == IMAGE)
-    tables = [(texts, index.bands[:, texts])]
+    kinds = index.kind[rows]
+    texts, images = np.flatnonzero(kinds == TEXT), np.flatnonzero(kinds == IMAGE)
+    # Positions, the bands of their rows, and which column of these each has.
+    tables = [(texts, index.bands, rows[texts])]
     if images.size:
-        tables.append((images, hash_bands(index.phash[images])))
-    total = sum(bands.shape[0] for _, bands in tables)
+        tables.append((images, hash_bands(index.phash[rows[images]]), np.arange(images.size)))
+    total = sum(bands.shape[0] for _, bands, _ in tables)
     done = 0
     with _ShingleFiles(work) as files:
-        for rows, bands in tables:
+        for positions, bands, columns in tables:
             for band in range(bands.shape[0]):
-                for pairs in _new_pairs(bands, band):
-                    pair_rows = rows[pairs]
-                    likely = pair_rows[:, _is_possible(index, pair_rows, similarity, image_distance)]
-                    found.append(files.verified(index, likely, similarity))
+                for pairs in _new_pairs(bands, columns, band):
+                    at = positions[pairs]
+                    likely = at[:, _is_possible(index, rows[at], similarity, image_distance)]
+                    found.append(likely[:, files.are_similar(index, rows[likely], similarity)])
                 done += 1
                 report(done, total)
     return np.concatenate(found, axis=1)
 
 
-def _new_pairs(bands: U32, band: int) -> Iterator[I64]:
-    """Give the pairs that share the bucket of `band` and of no band before it."""
-    order = np.argsort(bands[band], kind="stable")
-    ordered = bands[band][order]
+def _new_pairs(bands: U32, columns: I64, band: int) -> Iterator[I64]:
+    """Give the pairs of positions in `columns` that share the bucket of `band` and of no band before it."""
+    values = bands[band][columns]
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
     at = np.arange(ordered.size - 1)
     for distance in range(1, BUCKET_WINDOW + 1):
         at = at[at + distance < ordered.size]
@@ -141,7 +152,7 @@ def _new_pairs(bands: U32, band: int) -> Iterator[I64]:
             return
         left, right = order[at], order[at + distance]
         for earlier in range(band):
-            is_new = bands[earlier, left] != bands[earlier, right]
+            is_new = bands[earlier, columns[left]] != bands[earlier, columns[right]]
             left, right = left[is_new], right[is_new]
         yield np.stack((left, right))
 
@@ -172,18 +183,18 @@ class _ShingleFiles:
         for descriptor in self.open_files.values():
             os.close(descriptor)
 
-    def verified(self, index: Index, pairs: I64, similarity: float) -> I64:
-        """Give those of `pairs`, int64, (2, n), whose similarity is enough."""
-        kept = [pairs[:, :0]]
+    def are_similar(self, index: Index, pairs: I64, similarity: float) -> npt.NDArray[np.bool_]:
+        """Say which of the pairs of rows, int64, (2, n), are similar enough; bool, (n,)."""
+        answers = np.zeros(pairs.shape[1], bool)
         # Neighbours in the files are read together.
-        pairs = pairs[:, np.lexsort((pairs[1], pairs[0]))]
-        for begin in range(0, pairs.shape[1], CHUNK_PAIRS):
-            part = pairs[:, begin : begin + CHUNK_PAIRS]
+        order = np.lexsort((pairs[1], pairs[0]))
+        for begin in range(0, order.size, CHUNK_PAIRS):
+            chosen = order[begin : begin + CHUNK_PAIRS]
+            part = pairs[:, chosen]
             rows, positions = np.unique(part, return_inverse=True)
             positions = positions.reshape(part.shape)
-            likeness = jaccard(self._read(index, rows), positions[0], positions[1])
-            kept.append(part[:, likeness >= similarity])
-        return np.concatenate(kept, axis=1)
+            answers[chosen] = jaccard(self._read(index, rows), positions[0], positions[1]) >= similarity
+        return answers
 
     def _read(self, index: Index, rows: I64) -> Shingles:
         begins, sizes, batches = (column[rows].tolist() for column in (index.begin, index.size, index.batch))

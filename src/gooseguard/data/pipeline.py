@@ -7,7 +7,7 @@ not on workers or machines.
 
 from __future__ import annotations
 
-import hashlib
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gooseguard.core.config import without_paths
 from gooseguard.core.errors import ArtefactError, ConfigError, DataError
 from gooseguard.core.files import write_whole
-from gooseguard.core.manifest import Manifest, canonical_json, digest_file, write_manifest
+from gooseguard.core.manifest import Manifest, digest_file, write_manifest
 from gooseguard.data.assign import (
     FREE,
     HELD_OUT,
@@ -52,7 +53,8 @@ from gooseguard.data.sources import open_source
 from gooseguard.data.split import SPLITS
 from gooseguard.data.stratification import check_stratification
 from gooseguard.data.tables import MEDIA
-from gooseguard.data.write import add_counts, plan_shards, write_shard
+from gooseguard.data.work_folder import claim, open_work
+from gooseguard.data.write import RowPlaces, add_counts, plan_shards, write_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,33 +106,44 @@ def build_dataset(
         restart: throw away what an earlier run left.
 
     Raises:
-        ConfigError: the recipe is wrong, `output` exists, or a package is missing.
+        ConfigError: the recipe is wrong, `output` exists or is being built, or a package is missing.
         DataError: a source is missing or wrong; names file and row.
         ArtefactError: an earlier run with another recipe or other inputs was left, or the disk is full.
     """
     report = progress or (lambda step, done, total: None)
-    if output.exists():
-        raise ConfigError(f"dataset {output}: exists already; remove it or name another folder")
-    work = output.with_name(f".{output.name}.work")
-    if restart:
-        shutil.rmtree(work, ignore_errors=True)
     try:
-        report("digest inputs", 0, 0)
-        inputs = open_inputs(recipe)
-        _claim(work, recipe, inputs)
-        read, summaries = _prepare_all(recipe, inputs, work, executor, report)
-        index = read_index(work, sum(facts.n_batches for facts in read))
-        assignment = _assign(recipe, inputs, read, index, work, report)
-        facts = _write_all(recipe, inputs, index, assignment, work, executor, report)
-        facts |= _facts_of(inputs, read, summaries, assignment)
-        _finish(recipe, inputs, facts, work, output)
+        with open_work(output, restart=restart) as work:
+            if output.exists():
+                raise ConfigError(f"dataset {output}: exists already; remove it or name another folder")
+            _build(recipe, output, work, executor, report)
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno else type(error).__name__
         raise ArtefactError(
-            f"dataset {output}: cannot be written ({error.strerror or type(error).__name__}); make room "
-            f"and run "
-            f"the same command again: it goes on from {work.name}"
+            f"dataset {output}: cannot be written ({why}); make room and run the same command again: "
+            f"it goes on from .{output.name}.work"
         ) from None
     return output
+
+
+def _build(recipe: DataRecipe, output: Path, work: Path, executor: Executor, report: Progress) -> None:
+    report("digest inputs", 0, 0)
+    inputs = open_inputs(recipe)
+    state = {
+        "recipe": without_paths(asdict(recipe)),
+        "inputs": inputs.digests,
+        "code_version": version("gooseguard"),
+        "batch_rows": BATCH_ROWS,
+    }
+    claim(work, state)
+    read, summaries = _prepare_all(recipe, inputs, work, executor, report)
+    index = read_index(work, sum(facts.n_batches for facts in read))
+    assignment = _assign(recipe, inputs, read, index, work, report)
+    places = RowPlaces(index.batch, index.key)
+    # Most of the index is bands, which nothing below asks for.
+    del index
+    facts = _write_all(recipe, inputs, places, assignment, work, executor, report)
+    facts |= _facts_of(inputs, read, summaries, assignment)
+    _finish(recipe, inputs, facts, work, output)
 
 
 def open_inputs(recipe: DataRecipe) -> Inputs:
@@ -187,29 +200,6 @@ def _previous_splits(folder: Path) -> KeyList:
     found = {int(key, 16): code for code, split in enumerate(SPLITS) for key in read_keys_of(folder, split)}
     keys = np.array(sorted(found), np.uint64)
     return KeyList(keys, np.array([found[key] for key in sorted(found)], np.int16))
-
-
-def _claim(work: Path, recipe: DataRecipe, inputs: Inputs) -> None:
-    """Take the work folder, where it is of the same recipe, inputs and version, or make it."""
-    state = {
-        "recipe": _without_paths(recipe),
-        "inputs": inputs.digests,
-        "code_version": version("gooseguard"),
-        "batch_rows": BATCH_ROWS,
-    }
-    fingerprint = hashlib.sha256(canonical_json(state).encode()).hexdigest()
-    path = work / "fingerprint"
-    if path.is_file():
-        if path.read_text("ascii") != fingerprint:
-            raise ArtefactError(
-                f"{work}: was left by a build of another recipe, other inputs or another version; "
-                "run again with --restart to throw it away"
-            )
-        return
-    shutil.rmtree(work, ignore_errors=True)
-    for folder in ("prepared", "out"):
-        (work / folder).mkdir(parents=True)
-    write_whole(path, fingerprint)
 
 
 def _prepare_all(
@@ -280,7 +270,7 @@ def _assign(
 def _write_all(
     recipe: DataRecipe,
     inputs: Inputs,
-    index: Index,
+    places: RowPlaces,
     assignment: Assignment,
     work: Path,
     executor: Executor,
@@ -288,7 +278,7 @@ def _write_all(
 ) -> dict[str, Any]:
     """Write shards, keys of the test rows and plans into `work/out`; give what is in them."""
     weak = tuple(source.card.name for source in inputs.sources if source.card.weak)
-    tasks = plan_shards(index, assignment, work, weak, recipe.shard_rows)
+    tasks = plan_shards(places, assignment, work, weak, recipe.shard_rows)
     of_split: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     disputed: Counter[str] = Counter()
     for number, (task, facts) in enumerate(zip(tasks, executor.map(write_shard, tasks), strict=True)):
@@ -297,7 +287,7 @@ def _write_all(
         report("write", number + 1, len(tasks))
     counts = {split: add_counts(shards) for split, shards in of_split.items()}
     out = work / "out"
-    tested = np.unique(index.key[assignment.outcome == SPLITS.index("test")])
+    tested = np.unique(places.key[assignment.outcome == SPLITS.index("test")])
     write_whole(out / TEST_KEYS, "".join(f"{key:016x}\n" for key in tested.tolist()))
     report("draw plans", 0, 0)
     shards = [out / f"{task.name}.parquet" for task in tasks if task.split == "train"]
@@ -358,24 +348,14 @@ def _facts_of(
     }
 
 
-def _without_paths(recipe: DataRecipe) -> dict[str, Any]:
-    """Give the recipe's table without where files lie: digests say what was in them."""
-    table = asdict(recipe)
-    for entry in (*table["sources"], *table["held_out"]):
-        for key in ("path", "mapping"):
-            if key in entry:
-                entry[key] = Path(entry[key]).name
-    table["root"], table["split"]["previous"] = "", Path(table["split"]["previous"]).name
-    return table
-
-
 def _finish(recipe: DataRecipe, inputs: Inputs, facts: dict[str, Any], work: Path, output: Path) -> None:
     """Write card and manifest, and rename the folder into its place."""
     out = work / "out"
-    for path in [*out.glob("*.json"), *out.glob("*.partial")]:
-        path.unlink()
     if (work / MEDIA).is_dir():
         (work / MEDIA).replace(out / MEDIA)
+    # What a killed run was writing lies there under its process's number.
+    for path in [*out.glob("*.json"), *out.rglob("*.partial")]:
+        path.unlink()
     write_whole(out / CARD, write_card(recipe.name, facts))
     files = {
         path.relative_to(out).as_posix(): digest_file(path)
@@ -383,7 +363,7 @@ def _finish(recipe: DataRecipe, inputs: Inputs, facts: dict[str, Any], work: Pat
         # A medium's name is its digest; rows name it.
         if path.is_file() and path.relative_to(out).parts[0] != MEDIA
     }
-    manifest = Manifest(KIND, FORMAT_VERSION, _without_paths(recipe), inputs.digests, files, facts)
+    manifest = Manifest(KIND, FORMAT_VERSION, without_paths(asdict(recipe)), inputs.digests, files, facts)
     write_manifest(out, manifest)
     out.replace(output)
     shutil.rmtree(work, ignore_errors=True)

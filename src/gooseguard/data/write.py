@@ -24,13 +24,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from gooseguard.data.assign import Assignment
-    from gooseguard.data.neighbours import Index
     from gooseguard.data.tables import Record
 
 I64 = npt.NDArray[np.int64]
 
+COUNTED_ROWS = 4096
+"""Rows that are counted at a time."""
+
 TARGET = "target"
 """Column of the rows that are merged into others: into which row."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlaces:
+    """Where each row lies, in the order in which rows were read."""
+
+    batch: npt.NDArray[np.int32]
+    """int32, (n,): its batch."""
+    key: npt.NDArray[np.uint64]
+    """uint64, (n,): its key, see `dedup.form_key`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +65,21 @@ class ShardTask:
 
 
 def plan_shards(
-    index: Index, assignment: Assignment, work: Path, weak: tuple[str, ...], shard_rows: int
+    places: RowPlaces, assignment: Assignment, work: Path, weak: tuple[str, ...], shard_rows: int
 ) -> list[ShardTask]:
     """Lay down which rows make up each shard, in `work/plan`, and give the tasks.
 
     Args:
-        index: of all rows, in the order in which they were read.
+        places: of all rows.
         assignment: what becomes of them.
         work: the work folder.
         weak: see `ShardTask`.
         shard_rows: most rows of a shard.
     """
     (work / "plan").mkdir(exist_ok=True)
-    local = np.arange(index.batch.size) - np.searchsorted(index.batch, index.batch)
+    local = np.arange(places.batch.size) - np.searchsorted(places.batch, places.batch)
     tasks: list[ShardTask] = []
-    shard_of = np.full(index.batch.size, -1, np.int64)
+    shard_of = np.full(places.batch.size, -1, np.int64)
     for code, split in enumerate(SPLITS):
         rows = np.flatnonzero(assignment.outcome == code)
         # An empty split has a shard too: a missing one means a damaged folder.
@@ -77,29 +89,29 @@ def plan_shards(
             np.savez(
                 work / "plan" / f"{task.name}.npz",
                 row=part,
-                batch=index.batch[part],
+                batch=places.batch[part],
                 local=local[part],
-                cluster=index.key[assignment.cluster[part]],
+                cluster=places.key[assignment.cluster[part]],
             )
             shard_of[part] = len(tasks)
             tasks.append(task)
-    _gather_merged(index, assignment, work, shard_of, tasks)
+    _gather_merged(places, assignment, work, shard_of, tasks)
     return tasks
 
 
 def _gather_merged(
-    index: Index, assignment: Assignment, work: Path, shard_of: I64, tasks: Sequence[ShardTask]
+    places: RowPlaces, assignment: Assignment, work: Path, shard_of: I64, tasks: Sequence[ShardTask]
 ) -> None:
     """Bring the rows that are merged into a shard's rows together in one file a shard."""
     arrow, ipc = import_arrow(), import_arrow("pyarrow.ipc")
     members = np.flatnonzero(assignment.first != np.arange(assignment.first.size))
     members = members[shard_of[assignment.first[members]] >= 0]
-    local = members - np.searchsorted(index.batch, index.batch[members])
+    local = members - np.searchsorted(places.batch, places.batch[members])
     kind = schema().append(arrow.field(TARGET, arrow.int64()))
     writers: dict[int, Any] = {}
     try:
-        for batch in np.unique(index.batch[members]).tolist():
-            of_batch = index.batch[members] == batch
+        for batch in np.unique(places.batch[members]).tolist():
+            of_batch = places.batch[members] == batch
             table = read_table(prepared_path(work, batch) / "rows.arrow").take(arrow.array(local[of_batch]))
             targets = assignment.first[members[of_batch]]
             table = table.append_column(kind.field(TARGET), arrow.array(targets))
@@ -186,7 +198,12 @@ def count_table(table: pa.Table) -> dict[str, Any]:
     }
     unlabelled = 0
     columns = ("source", "language", "subgroups", "labels", "parts")
-    for record in to_records(table.select(columns)):
+    # Slice by slice: as Python objects, a shard takes many times its room.
+    for record in (
+        record
+        for begin in range(0, table.num_rows, COUNTED_ROWS)
+        for record in to_records(table.select(columns).slice(begin, COUNTED_ROWS))
+    ):
         labels = record["labels"]
         counts["sources"][record["source"]] += 1
         counts["languages"][record["language"] or ""] += 1

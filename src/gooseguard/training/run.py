@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from gooseguard.codec.layout import RwkvConfig
 from gooseguard.codec.normalize import normalize
 from gooseguard.codec.text_model import is_model_name
 from gooseguard.codec.tokenizer import Tokenizer
+from gooseguard.core.config import without_paths
 from gooseguard.core.errors import ConfigError, DataError
 from gooseguard.core.files import replacing, write_whole
 from gooseguard.core.manifest import canonical_json, digest_file
@@ -313,7 +314,7 @@ def train(
         tokenizer=tokenizer,
         calibration=calibration,
         languages=sorted({tag for tag in train_split.languages if tag}),
-        card=make_card(model, facts, _without_paths(recipe), dataset),
+        card=make_card(model, facts, recipe | {"data": without_paths(recipe["data"])}, dataset),
         config=recipe,
         inputs={"dataset": manifest_digest},
     )
@@ -321,11 +322,6 @@ def train(
     rates = validation_rates(logits, val, scored, calibration)
     write_policies(output / "policies", config.name, config.version, rates)
     return checkpoint
-
-
-def _without_paths(recipe: dict[str, Any]) -> dict[str, Any]:
-    data = {key: value for key, value in recipe["data"].items() if key not in {"root", "held_out"}}
-    return {**recipe, "data": data}
 
 
 def calibrate(
