@@ -10,10 +10,13 @@ import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from starlette.testclient import TestClient
 
 from gooseguard.core.content import Modality
 from gooseguard.core.errors import ConfigError, ContentError
-from gooseguard.serving.config import ImagesConfig
+from gooseguard.core.scorer import ScoreError, Scores
+from gooseguard.serving.app import create_app
+from gooseguard.serving.config import ImagesConfig, ServeConfig
 from gooseguard.serving.images import ImageReader, check_remote, is_public
 
 pytest.importorskip("PIL")
@@ -221,71 +224,111 @@ def test_fetching_needs_its_extra(monkeypatch):
         check_remote(ImagesConfig(remote=True))
 
 
-def test_an_image_of_the_api_is_judged_and_a_bad_one_is_one_error():
-    from starlette.testclient import TestClient
+class Seeing:
+    """Scores violence by how bright the first pixel of the images is, and texts not at all."""
 
-    from gooseguard.core.scorer import ScoreError, Scores
-    from gooseguard.serving.app import create_app
-    from gooseguard.serving.config import ServeConfig
+    name = "seeing@0123456789ab"
+    categories = frozenset({"violence", "violence/graphic"})
+    modalities = frozenset({Modality.TEXT, Modality.IMAGE})
+    languages = frozenset({"en"})
 
-    class Seeing:
-        """Scores violence by how bright the first pixel of the images is, and texts not at all."""
+    def score(self, contents):
+        return [self._score(content) for content in contents]
 
-        name = "seeing@0123456789ab"
-        categories = frozenset({"violence", "violence/graphic"})
-        modalities = frozenset({Modality.TEXT, Modality.IMAGE})
-        languages = frozenset({"en"})
+    def _score(self, content):
+        from PIL import Image
 
-        def score(self, contents):
-            return [self._score(content) for content in contents]
+        images = [part for part in content.parts if part.modality is Modality.IMAGE]
+        if any(not part.data for part in images):
+            return ScoreError("ContentError", "part 0: the image is empty")
+        shades = [Image.open(io.BytesIO(part.data)).getpixel((0, 0))[0] / 255 for part in images]
+        applied = dict.fromkeys(self.categories, frozenset(part.modality for part in content.parts))
+        return Scores(dict.fromkeys(self.categories, max(shades, default=0.0)), self.name, applied=applied)
 
-        def _score(self, content):
-            from PIL import Image
 
-            images = [part for part in content.parts if part.modality is Modality.IMAGE]
-            if any(not part.data for part in images):
-                return ScoreError("ContentError", "part 0: the image is empty")
-            shades = [Image.open(io.BytesIO(part.data)).getpixel((0, 0))[0] / 255 for part in images]
-            applied = dict.fromkeys(self.categories, frozenset(part.modality for part in content.parts))
-            return Scores(
-                dict.fromkeys(self.categories, max(shades, default=0.0)), self.name, applied=applied
-            )
+@pytest.fixture
+def seeing(tmp_path):
+    """A client of a server whose model sees."""
+    policy = tmp_path / "mine.toml"
+    policy.write_text(
+        'id = "mine"\nversion = "1"\n[thresholds]\nviolence = {review = 0.5, block = 0.9}\n', "utf-8"
+    )
+    app = create_app(ServeConfig(policy=str(policy), images=ImagesConfig(count=3)), Seeing())
+    with TestClient(app) as client:
+        yield client
 
-    def url(data):
-        encoded = base64.b64encode(data).decode()
-        return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
 
-    text = {"type": "text", "text": "a caption"}
-    policy = 'id = "mine"\nversion = "1"\n[thresholds]\nviolence = {review = 0.5, block = 0.9}\n'
-    import tempfile
+def image(data):
+    encoded = base64.b64encode(data).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
 
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(policy)
-        file.flush()
-        app = create_app(ServeConfig(policy=file.name, images=ImagesConfig(count=3)), Seeing())
-        with TestClient(app) as client:
 
-            def ask(*parts):
-                return client.post("/v1/moderations", json={"input": list(parts)})
+TEXT = {"type": "text", "text": "A caption. Two sentences."}
+BAD = image(png()[:-28])
+REMOTE = {"type": "image_url", "image_url": {"url": "https://example.com/a"}}
 
-            (dark,) = ask(text, url(png(10))).json()["results"]
-            assert dark["flagged"] is False
-            assert "errors" not in dark
-            assert dark["category_applied_input_types"]["violence"] == ["image", "text"]
-            (bright,) = ask(text, url(png(10)), url(png(250))).json()["results"]
-            assert bright["categories"]["violence"] is True
-            bad, remote = (
-                url(png()[:-28]),
-                {"type": "image_url", "image_url": {"url": "https://example.com/a"}},
-            )
-            (mixed,) = ask(bad, url(png(250)), remote).json()["results"]
-            assert mixed["category_scores"]["violence"] == pytest.approx(250 / 255)
-            assert [error["param"] for error in mixed["errors"]] == ["input[0]", "input[2]"]
-            assert "damaged" in mixed["errors"][0]["message"]
-            assert "does not fetch" in mixed["errors"][1]["message"]
-            (none,) = ask(bad).json()["results"]
-            assert none["flagged"] is True
-            assert len(none["errors"]) == 1
-            many = ask(*[url(png())] * 4)
-            assert many.status_code == 400
-            assert many.json()["error"]["message"] == "input has 4 images, expected at most 3"
+
+def test_an_image_of_openai_s_api_is_judged_and_a_bad_one_is_one_error(seeing):
+    def ask(*parts):
+        return seeing.post("/v1/moderations", json={"input": list(parts)})
+
+    (dark,) = ask(TEXT, image(png(10))).json()["results"]
+    assert dark["flagged"] is False
+    assert "errors" not in dark
+    assert dark["category_applied_input_types"]["violence"] == ["image", "text"]
+    (bright,) = ask(TEXT, image(png(10)), image(png(250))).json()["results"]
+    assert bright["categories"]["violence"] is True
+    (mixed,) = ask(BAD, image(png(250)), REMOTE).json()["results"]
+    assert mixed["category_scores"]["violence"] == pytest.approx(250 / 255)
+    assert [error["param"] for error in mixed["errors"]] == ["input[0]", "input[2]"]
+    assert "damaged" in mixed["errors"][0]["message"]
+    assert "does not fetch" in mixed["errors"][1]["message"]
+    (none,) = ask(BAD).json()["results"]
+    assert none["flagged"] is True
+    assert len(none["errors"]) == 1
+    many = ask(*[image(png())] * 4)
+    assert many.status_code == 400
+    assert many.json()["error"]["message"] == "input has 4 images, expected at most 3"
+
+
+def test_an_image_of_our_own_api_is_judged_and_a_bad_one_is_its_item_s_error(seeing):
+    def ask(*items):
+        return seeing.post("/v1/score", json={"items": [{"parts": list(parts)} for parts in items]})
+
+    dark, bright, mixed, none = ask(
+        [TEXT, image(png(10))],
+        # The type may be left out: the field says what it is.
+        [{"image_url": image(png(250))["image_url"]}],
+        [TEXT],
+        [BAD],
+    ).json()["results"]  # fmt: skip
+    assert (dark["action"], dark["scores"]["violence"]) == ("allow", pytest.approx(10 / 255))
+    assert "error" not in dark
+    assert (bright["action"], bright["categories"]) == ("block", ["violence"])
+    assert mixed["action"] == "allow"
+    assert (none["action"], none["scores"]) == ("review", {})
+    assert none["error"]["type"] == "ContentError"
+    assert "parts[0]: " in none["error"]["message"]
+    assert "damaged" in none["error"]["message"]
+    # What is left of an item is judged, and never allowed.
+    (doubtful,) = ask([BAD, TEXT, REMOTE]).json()["results"]
+    assert (doubtful["action"], doubtful["scores"]["violence"]) == ("review", 0.0)
+    assert "parts[0]: " in doubtful["error"]["message"]
+    assert "parts[2]: the image is at a remote URL" in doubtful["error"]["message"]
+    (blocked,) = ask([REMOTE, image(png(250))]).json()["results"]
+    assert blocked["action"] == "block"
+    many = ask([image(png())] * 2, [image(png())] * 2)
+    assert many.status_code == 400
+    assert many.json()["error"]["message"] == "items have 4 images, expected at most 3 in a request"
+
+
+def test_a_model_that_reads_text_only_says_so_of_an_image_and_places_are_the_request_s(client):
+    parts = [REMOTE, {"text": "Fine. You moron!"}]
+    response = client.post("/v1/score", json={"items": [{"parts": parts}], "spans": True})
+    (result,) = response.json()["results"]
+    assert result["action"] == "block"
+    assert (
+        result["error"]["message"]
+        == "parts[0]: this is an image; fake@0123456789ab reads text only, so it was not judged"
+    )
+    assert {(span["part"], span["begin"], span["end"]) for span in result["spans"]} == {(1, 6, 16)}

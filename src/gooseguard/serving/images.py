@@ -14,7 +14,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+import msgspec
+
 from gooseguard.codec.image_format import decode_data_url, make_image_part
+from gooseguard.core.content import Modality, Part
 from gooseguard.core.errors import ConfigError, ContentError
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from gooseguard.core.content import Part
+    from gooseguard.core.scorer import Scorer
     from gooseguard.serving.config import ImagesConfig
 
 PORTS = {"http": 80, "https": 443}
@@ -33,6 +36,43 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 """IPv6 addresses that a gateway makes IPv4 ones of. Source: RFC 6052, section 2.1."""
+
+
+class ImageUrl(msgspec.Struct, frozen=True):
+    """Where an image is."""
+
+    url: str
+    """http(s), or a data URL."""
+
+
+async def read_parts(
+    given: Sequence[str | ImageUrl], scorer: Scorer, config: ImagesConfig
+) -> tuple[dict[int, Part], dict[int, str]]:
+    """Make parts of texts and of image URLs.
+
+    Returns:
+        Place to part, in order, and place to why an image is not among them: it cannot be had, is no image,
+        or `scorer` reads none. Where nothing at all could be read, the one part is an image without bytes,
+        which no scorer judges.
+
+    Raises:
+        ContentError: a text holds a lone surrogate.
+    """
+    reader = ImageReader(config)
+    parts: dict[int, Part] = {}
+    missing: dict[int, str] = {}
+    for place, one in enumerate(given):
+        if isinstance(one, str):
+            parts[place] = Part.from_text(one)
+        elif Modality.IMAGE not in scorer.modalities:
+            # Nothing is fetched: no model reads it.
+            missing[place] = f"this is an image; {scorer.name} reads text only, so it was not judged"
+        else:
+            try:
+                parts[place] = await reader.read(one.url)
+            except ContentError as error:
+                missing[place] = str(error)
+    return parts or {0: Part(Modality.IMAGE, b"", "application/octet-stream")}, missing
 
 
 def is_public(address: str) -> bool:

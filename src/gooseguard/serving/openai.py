@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from gooseguard.core.content import Content, Modality, Part
-from gooseguard.core.errors import ContentError
+from gooseguard.core.content import Content, Modality
 from gooseguard.core.scorer import ScoreError
 from gooseguard.core.verdict import Action
 from gooseguard.serving.bodies import convert
 from gooseguard.serving.calls import bearer, json_response
-from gooseguard.serving.images import ImageReader
+from gooseguard.serving.images import ImageUrl, read_parts
 from gooseguard.serving.judge import Item, judge
 from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.wire import apply_rule, is_flagged
@@ -80,13 +79,6 @@ class TextInput(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
 
     text: str
     """What is read."""
-
-
-class ImageUrl(msgspec.Struct, frozen=True):
-    """Where an image is."""
-
-    url: str
-    """http(s), or a data URL."""
 
 
 class ImageInput(msgspec.Struct, frozen=True, tag="image_url", tag_field="type"):
@@ -298,32 +290,22 @@ async def _combined(
     given: Sequence[str | TextInput | ImageInput], call: Call
 ) -> tuple[Content, list[ItemError]]:
     """Give the parts as one content. Images that cannot be judged are left out and named."""
-    scorer, config = call.deployment.scorer, call.service.config.images
+    config = call.service.config.images
     n_image = sum(isinstance(part, ImageInput) for part in given)
     if n_image > config.count:
         raise Problem(
             Kind.INVALID, f"input has {n_image} images, expected at most {config.count}", param="input"
         )
-    reader = ImageReader(config)
-    parts: list[Part] = []
-    errors: list[ItemError] = []
-    for place, part in enumerate(given):
-        if isinstance(part, TextInput):
-            parts.append(Part.from_text(part.text))
-        elif isinstance(part, ImageInput):
-            where = f"input[{place}]"
-            if Modality.IMAGE not in scorer.modalities:
-                # Nothing is fetched: no model reads it.
-                message = f"{where} is an image; {scorer.name} reads text only, so this part was not judged"
-                errors.append(ItemError("ContentError", message, where))
-                continue
-            try:
-                parts.append(await reader.read(part.image_url.url))
-            except ContentError as error:
-                errors.append(ItemError("ContentError", f"{where}: {error}", where))
-    # An image without bytes, so that nothing is judged where nothing could be read.
-    nothing = Part(Modality.IMAGE, b"", "application/octet-stream")
-    return Content(tuple(parts or [nothing])), errors
+    texts_and_urls = [
+        part if isinstance(part, str) else part.text if isinstance(part, TextInput) else part.image_url
+        for part in given
+    ]
+    parts, missing = await read_parts(texts_and_urls, call.deployment.scorer, config)
+    errors = [
+        ItemError("ContentError", f"input[{place}]: {reason}", f"input[{place}]")
+        for place, reason in missing.items()
+    ]
+    return Content(tuple(parts.values())), errors
 
 
 def _result(

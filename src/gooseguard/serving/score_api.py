@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -13,6 +14,7 @@ from gooseguard.core.scorer import ScoreError
 from gooseguard.core.verdict import Action
 from gooseguard.serving.bodies import convert
 from gooseguard.serving.calls import bearer, json_response
+from gooseguard.serving.images import ImageUrl, read_parts
 from gooseguard.serving.judge import Item, judge
 from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.spans import find_spans, sentences_of
@@ -36,7 +38,18 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     text: str
     """What is read."""
     type: Literal["text"] = "text"
-    """Only texts so far."""
+    """Always "text"."""
+
+
+class ScorePart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A text or an image: `text`, or `image_url`."""
+
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    """What is read."""
+    image_url: ImageUrl | msgspec.UnsetType = msgspec.UNSET
+    """Where the image is: a data URL, or an http(s) one where the operator allows it."""
+    type: Literal["text", "image_url"] | msgspec.UnsetType = msgspec.UNSET
+    """Which of them it is; the field itself says so without."""
 
 
 class ScoreItem(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -44,8 +57,8 @@ class ScoreItem(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     text: str | None = None
     """A single text."""
-    parts: list[TextPart] = []
-    """Several texts that are judged as one."""
+    parts: list[ScorePart] = []
+    """Texts and images that are judged as one."""
     context: list[TextPart] = []
     """Earlier texts that it replies to; read, never scored."""
     id: Name = ""
@@ -87,7 +100,7 @@ class ResultSpan(msgspec.Struct, frozen=True):
 
 
 class ResultError(msgspec.Struct, frozen=True):
-    """Why an item has no scores."""
+    """Why an item, or an image of it, was not scored."""
 
     type: str
     """Such as "ContentError"."""
@@ -113,7 +126,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     rationale: str | None
     """Why, in words, where the model writes any."""
     error: ResultError | None = None
-    """Only where the item could not be scored."""
+    """Only where the item, or an image of it, could not be scored."""
 
 
 class ScoreResponse(msgspec.Struct, frozen=True):
@@ -184,22 +197,35 @@ class ScoreApi:
         return problem.kind.status, {"error": error}
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An item whose images are there, as far as they could be had."""
+
+    item: Item
+    """What is judged."""
+    places: Sequence[int]
+    """Where each part of the content stands in the request."""
+    missing: str
+    """Which images were not read and why; "" where all were."""
+
+
 async def score(call: Call) -> Response:
     """Answer `POST /v1/score`."""
     request = convert(await call.read(), ScoreRequest)
     policy = call.deployment.find_policy(request.policy)
-    items = [
-        _item(item, place, call.service.config.limits.item_bytes, may_store=request.store)
-        for place, item in enumerate(request.items)
+    _check_images(request, call.service.config.images.count)
+    read = [
+        await _read(item, place, call, may_store=request.store) for place, item in enumerate(request.items)
     ]
+    items = [one.item for one in read]
     sentences = [sentences_of(item.content) if request.spans else [] for item in items]
     further = [Content.from_text(sentence.text) for found in sentences for sentence in found]
     outcomes, scored = await judge(call, items, policy, further)
     rest = iter(scored)
     results = []
-    for item, outcome, found in zip(items, outcomes, sentences, strict=True):
+    for one, outcome, found in zip(read, outcomes, sentences, strict=True):
         spans = find_spans([(sentence, next(rest)) for sentence in found])
-        results.append(_result(item, outcome, [ResultSpan(*span) for span in spans]))
+        results.append(_result(one, outcome, [ResultSpan(one.places[part], *span) for part, *span in spans]))
     return json_response(ScoreResponse(call.id, call.deployment.scorer.name, policy.name, results))
 
 
@@ -220,45 +246,78 @@ async def check_policy(call: Call) -> Response:
     return json_response(PolicyCheckResponse(not findings, scorer.name, name, findings, idle))
 
 
-def _item(item: ScoreItem, place: int, most_bytes: int, *, may_store: bool) -> Item:
+def _check_images(request: ScoreRequest, most: int) -> None:
+    n_images = sum(part.image_url is not msgspec.UNSET for item in request.items for part in item.parts)
+    if n_images > most:
+        raise Problem(
+            Kind.INVALID, f"items have {n_images} images, expected at most {most} in a request", param="items"
+        )
+
+
+async def _read(item: ScoreItem, place: int, call: Call, *, may_store: bool) -> _Read:
+    """Check an item and read its images."""
+    where = f"items[{place}]"
     if (item.text is None) == (not item.parts):
         found = "neither text nor parts" if item.text is None else "both text and parts"
-        raise Problem(
-            Kind.INVALID, f"items[{place}] has {found}; expected one of them", param=f"items[{place}]"
-        )
-    texts: Sequence[str] = [item.text] if item.text is not None else [part.text for part in item.parts]
-    parts = tuple(Part.from_text(text) for text in texts)
-    n_bytes = sum(len(part.data) for part in parts)
+        raise Problem(Kind.INVALID, f"{where} has {found}; expected one of them", param=where)
+    given = (
+        [_text_or_url(part, f"{where}.parts[{number}]") for number, part in enumerate(item.parts)]
+        if item.text is None
+        else [item.text]
+    )
+    n_bytes = sum(len(text.encode()) for text in given if isinstance(text, str))
+    most_bytes = call.service.config.limits.item_bytes
     if n_bytes > most_bytes:
         raise Problem(
-            Kind.TOO_LARGE,
-            f"items[{place}] has {n_bytes} bytes of text, expected at most {most_bytes}",
-            param=f"items[{place}]",
+            Kind.TOO_LARGE, f"{where} has {n_bytes} bytes of text, expected at most {most_bytes}", param=where
         )
+    parts, missing = await read_parts(given, call.deployment.scorer, call.service.config.images)
     context = tuple(Part.from_text(part.text) for part in item.context)
-    content = Content(parts, context, item.language)
-    return Item(content, item.id, item.author, item.community, may_store)
+    content = Content(tuple(parts.values()), context, item.language)
+    return _Read(
+        Item(content, item.id, item.author, item.community, may_store),
+        list(parts),
+        "; ".join(f"parts[{number}]: {reason}" for number, reason in missing.items()),
+    )
 
 
-def _result(item: Item, outcome: Verdict | ScoreError, spans: list[ResultSpan]) -> Result:
+def _text_or_url(part: ScorePart, where: str) -> str | ImageUrl:
+    given = {"text": part.text, "image_url": part.image_url}
+    found = [name for name, value in given.items() if value is not msgspec.UNSET]
+    if len(found) != 1 or part.type not in (msgspec.UNSET, *found):
+        raise Problem(
+            Kind.INVALID,
+            f"{where} has {' and '.join(found) or 'neither text nor image_url'}; "
+            "expected one of them, and its name as the type if any",
+            param=where,
+        )
+    value = given[found[0]]
+    assert not isinstance(value, msgspec.UnsetType)
+    return value
+
+
+def _result(read: _Read, outcome: Verdict | ScoreError, spans: list[ResultSpan]) -> Result:
+    """Give what became of an item; without one of its images it is for a person to look at, at least."""
+    error = ResultError("ContentError", read.missing) if read.missing else None
     if isinstance(outcome, ScoreError):
-        error = ResultError(outcome.type, outcome.message)
         return Result(
-            id=item.id,
+            id=read.item.id,
             action=Action.REVIEW.value,
             flagged=False,
             categories=[],
             scores={},
             spans=[],
             rationale=None,
-            error=error,
+            error=error or ResultError(outcome.type, outcome.message),
         )
+    is_doubtful = error is not None and outcome.action is Action.ALLOW
     return Result(
-        id=item.id,
-        action=outcome.action.value,
+        id=read.item.id,
+        action=Action.REVIEW.value if is_doubtful else outcome.action.value,
         flagged=outcome.is_flagged,
         categories=[category for category, is_flagged in outcome.flagged.items() if is_flagged],
         scores=dict(outcome.scores.values),
         spans=spans,
         rationale=outcome.rationale,
+        error=error,
     )

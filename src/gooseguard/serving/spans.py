@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gooseguard.core.content import Modality
 from gooseguard.core.scorer import ScoreError
 from gooseguard.engine.scorer import SPAN_SCORE, split_sentences
 
@@ -32,6 +33,7 @@ def sentences_of(content: Content) -> list[Sentence]:
     return [
         Sentence(number, begin, end, part.text[begin:end])
         for number, part in enumerate(content.parts)
+        if part.modality is Modality.TEXT
         for begin, end in split_sentences(part.text)
     ]
 
