@@ -67,7 +67,7 @@ class Recorder:
     """A log and an observer."""
 
     def __init__(self):
-        self.entries, self.outcomes, self.records, self.waits, self.names = [], [], [], [], []
+        self.entries, self.outcomes, self.records, self.names = [], [], [], []
         self.is_full = False
 
     async def append(self, entries):
@@ -83,9 +83,6 @@ class Recorder:
 
     def answered(self, record):
         self.records.append(record)
-
-    def queued(self, n_items, n_bytes):
-        self.waits.append((n_items, n_bytes))
 
     def deployed(self, model, policy):
         self.names.append((model, policy))

@@ -8,8 +8,15 @@ from alembic.migration import MigrationContext
 
 from gooseguard.core.errors import ConfigError, StorageError
 from gooseguard.serving import database
-from gooseguard.serving.database import SCHEMA_VERSION, describe, open_database, translated
-from gooseguard.serving.tables import metadata, settings
+from gooseguard.serving.database import (
+    MOST_ROWS,
+    SCHEMA_VERSION,
+    describe,
+    insert_rows,
+    open_database,
+    translated,
+)
+from gooseguard.serving.tables import metadata, settings, verdicts
 
 
 def test_migrations_lead_to_the_tables_of_the_code(engine):
@@ -116,6 +123,27 @@ def test_a_server_that_does_not_answer(monkeypatch):
         open_database("postgresql://someone:secret@127.0.0.1:9/x")
     assert "secret" not in str(caught.value)
     assert "someone:***@127.0.0.1:9/x" in str(caught.value)
+
+
+def test_rows_go_in_together_as_they_are(engine):
+    row = {
+        "created": 1764000000.123456, "request": "req_\u00e9", "position": 0, "api": "score", "key": None,
+        "item": "a'b\"c?", "author": None, "community": "\ufffd", "digest": "00", "model": "m@1",
+        "policy": "p@1", "action": "allow", "flagged": [],
+        "scores": {"toxicity": 0.1, "hate": None}, "error": None, "content": None,
+    }  # fmt: skip
+    # More than any one statement takes, and no power of two; some without scores.
+    written = [
+        row | {"position": position, "scores": None if position % 3 else row["scores"]}
+        for position in range(2 * MOST_ROWS + 13)
+    ]
+    with engine.begin() as connection:
+        insert_rows(connection, verdicts, written)
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(verdicts).order_by(verdicts.c.id)).mappings().all()
+        n_nulls = connection.execute(sa.select(sa.func.count()).where(verdicts.c.scores.is_(None))).scalar()
+    assert [{name: one[name] for name in row} for one in found] == written
+    assert n_nulls == sum(one["scores"] is None for one in written)
 
 
 def test_a_description_has_no_password():

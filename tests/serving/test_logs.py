@@ -1,4 +1,3 @@
-import dataclasses
 import io
 import json
 import logging
@@ -49,7 +48,7 @@ def test_a_request_is_told_by_ids_sizes_and_times(stream):
 def test_a_failed_request_is_an_error(stream):
     configure_logging(LoggingConfig("error"), stream)
     AccessLog().answered(RECORD)
-    AccessLog().answered(dataclasses.replace(RECORD, status=503, problem="LOG"))
+    AccessLog().answered(RECORD._replace(status=503, problem="LOG"))
     assert [(line["level"], line["status"], line["problem"]) for line in lines(stream)] == [
         ("error", 503, "LOG")
     ]
@@ -61,7 +60,7 @@ def test_a_busy_server_s_lines_are_written_together_and_none_is_lost(stream):
         AccessLog().answered(RECORD)
     # The first at once, the others within GATHER_S.
     assert len(lines(stream)) == 1
-    AccessLog().answered(dataclasses.replace(RECORD, status=503))
+    AccessLog().answered(RECORD._replace(status=503))
     assert [line["status"] for line in lines(stream)] == [200, 200, 200, 503]
     AccessLog().answered(RECORD)
     end = time.monotonic() + 10
@@ -74,7 +73,7 @@ def test_only_failures_where_requests_are_not_wanted(stream):
     configure_logging(LoggingConfig(), stream)
     log = AccessLog(is_full=False)
     log.answered(RECORD)
-    log.answered(dataclasses.replace(RECORD, status=503, problem="LOG"))
+    log.answered(RECORD._replace(status=503, problem="LOG"))
     assert [line["status"] for line in lines(stream)] == [503]
 
 

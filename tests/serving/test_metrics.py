@@ -1,5 +1,6 @@
-import dataclasses
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,11 +18,11 @@ RECORD = Answered(
 )  # fmt: skip
 
 
-def samples(metrics):
+def samples(metrics, service=None):
     """Read the page with the library's own parser: (name, labels) to value."""
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(metrics.page().decode())
+        for family in text_string_to_metric_families(metrics.page(service).decode())
         for sample in family.samples
     }
 
@@ -29,7 +30,7 @@ def samples(metrics):
 def test_requests_and_stages():
     metrics = Metrics()
     metrics.answered(RECORD)
-    metrics.answered(dataclasses.replace(RECORD, status=429, problem="RATE_LIMITED", stages={"total": 0.1}))
+    metrics.answered(RECORD._replace(status=429, problem="RATE_LIMITED", stages={"total": 0.1}))
     found = samples(metrics)
     request = ("gooseguard_requests_total", ("api", "score"), ("path", "/v1/score"))
     assert found[*request, ("problem", ""), ("status", "200")] == 1
@@ -65,15 +66,38 @@ def test_verdicts_and_scores():
     assert not any("sexual" in str(key) for key in found)
 
 
-def test_queue_deployment_and_log():
+def test_what_waits_for_the_engine(make_client):
+    metrics = Metrics()
+    client = make_client(Hooks(observers=(metrics,)))
+    service = client.app.state.service
+
+    def waiting():
+        found = samples(metrics, service)
+        return found["gooseguard_queue_items",], found["gooseguard_queue_bytes",]
+
+    assert waiting() == (0, 0)
+    text = "<slow>" + "x" * 94
+    with ThreadPoolExecutor(2) as callers:
+        body = {"items": [{"text": text}]}
+        # The one worker has the first content for half a second; another one waits, with its 100 bytes.
+        answers = [callers.submit(client.post, "/v1/score", json=body)]
+        time.sleep(0.1)
+        answers.append(callers.submit(client.post, "/v1/score", json=body))
+        seen = set()
+        while not all(answer.done() for answer in answers):
+            seen.add(waiting())
+            time.sleep(0.01)
+    assert (1, 100) in seen
+    assert waiting() == (0, 0)
+
+
+def test_deployment_and_log():
     counts = LogCounts()
     metrics = Metrics(lambda: counts)
-    metrics.queued(7, 900)
     metrics.deployed("m@1", "p@1")
     metrics.deployed("m@2", "p@1")
     counts.written, counts.lost, counts.waiting = 5, 1, 3
     found = samples(metrics)
-    assert (found["gooseguard_queue_items",], found["gooseguard_queue_bytes",]) == (7, 900)
     infos = {key: value for key, value in found.items() if key[0] == "gooseguard_deployment_info"}
     assert infos == {("gooseguard_deployment_info", ("model", "m@2"), ("policy", "p@1")): 1}
     assert found["gooseguard_log_rows_total", ("outcome", "written")] == 5
@@ -83,8 +107,8 @@ def test_queue_deployment_and_log():
 
 def test_two_servers_in_one_process_count_apart():
     one, other = Metrics(), Metrics()
-    one.queued(1, 1)
-    assert samples(other)["gooseguard_queue_items",] == 0
+    one.deployed("m@1", "p@1")
+    assert not any(key[0] == "gooseguard_deployment_info" for key in samples(other))
     assert not any(math.isnan(value) for value in samples(one).values())
 
 

@@ -42,13 +42,12 @@ def run(test, **config):
     """Run a test with a scheduler of one worker."""
 
     async def main():
-        seen = []
-        scheduler = Scheduler(SchedulerConfig(**config), 1, lambda n, size: seen.append((n, size)))
+        scheduler = Scheduler(SchedulerConfig(**config), 1)
         try:
             await test(scheduler)
         finally:
             await scheduler.close()
-        assert seen[-1] == (0, 0)
+        assert (scheduler.n_items, scheduler.n_bytes) == (0, 0)
 
     asyncio.run(main())
 
@@ -144,6 +143,8 @@ def test_a_full_queue_refuses_and_says_when_to_come_again():
         # Another key has its share, however much the first one sent.
         other = start(scheduler, scorer, ["4"], key="b")
         await asyncio.sleep(0)
+        # "0" is being scored.
+        assert (scheduler.n_items, scheduler.n_bytes) == (3, 3 * LEAST_COST)
         scorer.open.set()
         assert await asyncio.gather(running, waiting, other) == [["0"], ["1", "2"], ["4"]]
 

@@ -89,9 +89,8 @@ def test_words_that_databases_choke_on(database_url, engine):
 
 def test_a_row_that_is_refused_does_not_take_its_neighbours_with_it(database_url, engine):
     async def use(log):
-        bad = make_entry("bad")
         # NOT NULL is violated: a fault of the row, as only a bug could make one.
-        object.__setattr__(bad, "api", None)
+        bad = make_entry("bad", api=None)
         done = await asyncio.gather(
             *(log.append([entry]) for entry in (make_entry("r1"), bad, make_entry("r2"))),
             return_exceptions=True,

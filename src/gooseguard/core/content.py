@@ -109,12 +109,11 @@ class Content:
 
     def digest(self) -> str:
         """Give the SHA-256 (hex) of parts, context and language: equal contents, equal digests."""
-        state = hashlib.sha256()
+        pieces = []
         for group in (self.parts, self.context):
-            state.update(len(group).to_bytes(8, "big"))
+            pieces.append(len(group).to_bytes(8, "big"))
             for part in group:
                 for field in (part.modality.encode(), part.media_type.encode(), part.data):
-                    state.update(len(field).to_bytes(8, "big"))
-                    state.update(field)
-        state.update((self.language or "").encode())
-        return state.hexdigest()
+                    pieces += (len(field).to_bytes(8, "big"), field)
+        pieces.append((self.language or "").encode())
+        return hashlib.sha256(b"".join(pieces)).hexdigest()

@@ -80,17 +80,13 @@ def decide(scores: Scores, policy: Policy, modalities: AbstractSet[Modality] = A
             flagged[category] = False
             known = taxonomy.get(category)
             # An operator's own category applies to everything.
-            if known is None or not known.modalities.isdisjoint(modalities):
-                action = _harder(action, Action.REVIEW)
+            is_applied = known is None or not known.modalities.isdisjoint(modalities)
+            if is_applied and action is Action.ALLOW:
+                action = Action.REVIEW
             continue
         flagged[category] = score >= threshold.review
         if score >= threshold.block:
             action = Action.BLOCK
-        elif flagged[category]:
-            action = _harder(action, Action.REVIEW)
+        elif flagged[category] and action is Action.ALLOW:
+            action = Action.REVIEW
     return Verdict(action, flagged, scores, policy.name, scores.rationale)
-
-
-def _harder(one: Action, other: Action) -> Action:
-    order = list(Action)
-    return max(one, other, key=order.index)

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
     from gooseguard.core.scorer import Scorer
     from gooseguard.serving.calls import Api
@@ -132,12 +133,8 @@ def create_app(
     deployment = make_deployment(config, scorer)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        def watch(n_items: int, n_bytes: int) -> None:
-            for observer in hooks.observers:
-                observer.queued(n_items, n_bytes)
-
-        scheduler = Scheduler(config.scheduler, config.scheduler.workers or n_workers, watch)
+    async def lifespan(app: _App) -> AsyncIterator[None]:
+        scheduler = Scheduler(config.scheduler, config.scheduler.workers or n_workers)
         with _session_folder(config) as folder:
             sessions = Sessions(config.sessions, folder, scheduler, lambda: app.state.service.deployment)
             service = Service(config, hooks, deployment, scheduler, sessions)
@@ -154,7 +151,7 @@ def create_app(
                 sessions.close()
                 await hooks.log.close()
 
-    app = Starlette(lifespan=lifespan, exception_handlers={404: _refuse, 405: _refuse})
+    app = _App(lifespan=lifespan, exception_handlers={404: _refuse, 405: _refuse})
 
     async def swap() -> None:
         """Load model and policies beside those that answer, then let them answer.
@@ -172,6 +169,21 @@ def create_app(
     return app
 
 
+class _App(Starlette):
+    """Starlette, which is gone round for what is asked thousands of times a second.
+
+    Routing and error handling cost as much as an endpoint's own work; an `Endpoint` handles its errors.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401  (Starlette's own)
+        super().__init__(**options)
+        self.endpoints: dict[tuple[str, str], Endpoint] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self.endpoints.get((scope["path"], scope["method"])) if scope["type"] == "http" else None
+        await (super().__call__ if endpoint is None else endpoint)(scope, receive, send)
+
+
 @contextmanager
 def _session_folder(config: ServeConfig) -> Iterator[Path]:
     """Give the operator's folder, or one that ends with the process."""
@@ -187,10 +199,12 @@ def _tell(service: Service) -> None:
         observer.deployed(service.deployment.scorer.name, service.deployment.policy.name)
 
 
-def _mount(app: Starlette, service: Service) -> None:
+def _mount(app: _App, service: Service) -> None:
     """Add the routes; those of one path with several methods stay apart, the first that fits answers."""
     for operation in operations():
         answer = Endpoint(service, operation.api, operation.path, operation.handler)
+        if operation.method == "POST":
+            app.endpoints[operation.path, operation.method] = answer
         app.router.routes.append(Route(operation.path, answer, methods=[operation.method]))
     app.router.routes += [
         Route("/healthz", _healthz),

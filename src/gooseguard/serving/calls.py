@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gooseguard.core.errors import GooseguardError
-from gooseguard.serving.bodies import parse_json, read_body
+from gooseguard.serving.bodies import header_of, parse_json, read_body
 from gooseguard.serving.hooks import Answered, Key
 from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.scheduler import Timing
@@ -229,10 +229,11 @@ def json_response(body: Any, status: int = 200) -> Response:  # noqa: ANN401  (w
 
 def client_of(connection: HTTPConnection) -> str:
     """Give the client's IP address, "" where there is none."""
-    return connection.client.host if connection.client else ""
+    client = connection.scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def bearer(connection: HTTPConnection) -> str | None:
     """Give the token of an `Authorization: Bearer` header."""
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    scheme, _, token = header_of(connection, b"authorization").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None

@@ -9,10 +9,13 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -26,9 +29,9 @@ from sqlalchemy.exc import (
 from gooseguard.core.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Table
 
 SCHEMA_VERSION = "0001"
 """Revision of the newest module in migrations/versions."""
@@ -45,6 +48,9 @@ takes a commit tens of milliseconds; `checkpoint` does it beside them, and comes
 
 CACHE_KB = 512
 """What a connection to SQLite keeps in memory: rows are added at the end of each index, and hardly read."""
+
+MOST_ROWS = 64
+"""Rows of one statement to SQLite."""
 
 STATEMENT_TIMEOUT_S = 30
 """How long PostgreSQL may work on one statement."""
@@ -82,6 +88,42 @@ def checkpoint(engine: Engine) -> None:
     """
     with translated("copy its write-ahead log"), engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows, each with the same columns.
+
+    Several in one statement on SQLite: its driver lets other threads have the interpreter at each statement,
+    and waits for its turn again.
+
+    Raises:
+        SQLAlchemyError: a row was refused, or the database cannot be written.
+    """
+    if connection.dialect.name != SQLITE:
+        connection.execute(table.insert(), rows)
+        return
+    columns = [column for column in table.c if column.name in rows[0]]
+    names = tuple(column.name for column in columns)
+    as_json = frozenset(column.name for column in columns if isinstance(column.type, sa.JSON))
+    begin = 0
+    while begin < len(rows):
+        # A power of two, so that few statements are ever prepared.
+        n_rows = min(MOST_ROWS, 1 << (len(rows) - begin).bit_length() - 1)
+        values = [
+            msgspec.json.encode(value).decode() if name in as_json and value is not None else value
+            for row in rows[begin : begin + n_rows]
+            for name in names
+            for value in (row[name],)
+        ]
+        connection.exec_driver_sql(_insertion(table, names, n_rows), tuple(values))
+        begin += n_rows
+
+
+@lru_cache(maxsize=64)
+def _insertion(table: Table, names: tuple[str, ...], n_rows: int) -> str:
+    """Give the statement, its parameters row by row; `names` in the order of the table."""
+    statement = table.insert().values([dict.fromkeys(names, "")] * n_rows)
+    return str(statement.compile(dialect=sqlite_dialect()))
 
 
 def describe(url: str | URL) -> str:

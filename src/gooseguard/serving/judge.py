@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gooseguard.core.scorer import ScoreError
 from gooseguard.core.verdict import decide
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from gooseguard.serving.calls import Call
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A content as an API got it."""
 
     content: Content

@@ -81,6 +81,8 @@ class RateLimiter:
         Raises:
             Problem: RATE_LIMITED; `retry_after_s` says when it will do, and is `None` where it never will.
         """
+        if not (self._default or key.limits or self._buckets):
+            return {}
         now = self._clock()
         costs = {"requests_per_minute": 1, "items_per_minute": n_items, "bytes_per_minute": n_bytes}
         buckets = self._of(key, now)

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -25,11 +26,13 @@ from gooseguard.serving.hooks import is_local
 from gooseguard.serving.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy.typing as npt
     from prometheus_client.metrics_core import Metric
     from starlette.requests import Request
 
+    from gooseguard.core.scorer import Scores
     from gooseguard.core.verdict import Verdict
     from gooseguard.serving.calls import Service
     from gooseguard.serving.hooks import Answered, Keys
@@ -40,6 +43,9 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 TENTHS = tuple(number / 10 for number in range(1, 11))
 """Upper bounds of the buckets of scores."""
+
+MOST_WAITING = 256
+"""Scores that wait to be counted at most."""
 
 
 class Metrics:
@@ -76,6 +82,7 @@ class Metrics:
             self._requests, self._stages, self._bytes, self._contents, self._flagged, self._scores,
         ):  # fmt: skip
             self.registry.register(collector)
+        self._waiting: list[Scores] = []
         self._queued_items = Gauge(
             "gooseguard_queue_items", "Contents that wait for the engine.", registry=self.registry
         )
@@ -119,14 +126,23 @@ class Metrics:
         for category, is_flagged in outcome.flagged.items():
             if is_flagged:
                 self._flagged.add((policy, category))
-        for category, score in outcome.scores.values.items():
-            if score is not None:
-                self._scores.add((outcome.scores.model, category), score)
+        self._waiting.append(outcome.scores)
+        if len(self._waiting) >= MOST_WAITING:
+            self._count_scores()
 
-    def queued(self, n_items: int, n_bytes: int) -> None:
-        """Note how much waits."""
-        self._queued_items.set(n_items)
-        self._queued_bytes.set(n_bytes)
+    def _count_scores(self) -> None:
+        """Count the scores that wait: many at once cost a fraction of one after the other."""
+        by_model: defaultdict[str, list[Mapping[str, float | None]]] = defaultdict(list)
+        for scores in self._waiting:
+            by_model[scores.model].append(scores.values)
+        self._waiting.clear()
+        for model, tables in by_model.items():
+            # A model gives the same categories every time.
+            categories = list(tables[0])
+            # None becomes NaN.
+            values = np.array([[table.get(name) for name in categories] for table in tables], np.float64)
+            for category, column in zip(categories, values.T, strict=True):
+                self._scores.add_all((model, category), column[~np.isnan(column)])
 
     def deployed(self, model: str, policy: str) -> None:
         """Note which model and policy answer."""
@@ -134,12 +150,15 @@ class Metrics:
         self._deployment.labels(model, policy).set(1)
 
     def page(self, service: Service | None = None) -> bytes:
-        """Give all metrics in Prometheus' text format; of sessions, as they are in `service` now."""
+        """Give all metrics in Prometheus' text format; queue and sessions as they are in `service` now."""
         if service is not None:
+            self._queued_items.set(service.scheduler.n_items)
+            self._queued_bytes.set(service.scheduler.n_bytes)
             n_in_memory = service.sessions.n_in_memory
             self._sessions.labels("memory").set(n_in_memory)
             self._sessions.labels("disk").set(len(service.sessions) - n_in_memory)
             self._streams.set(service.n_streams)
+        self._count_scores()
         return generate_latest(self.registry)
 
     def route(self, keys: Keys) -> Route:
@@ -182,16 +201,23 @@ class _Histograms(Collector):
     def __init__(self, name: str, description: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
         self._about = (name, description, labels)
         self._bounds = bounds
-        self._counts: dict[tuple[str, ...], list[int]] = {}
+        self._counts: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
         self._sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
 
     def add(self, labels: tuple[str, ...], value: float) -> None:
         """Count a value."""
-        counts = self._counts.get(labels)
-        if counts is None:
-            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
-        counts[bisect_left(self._bounds, value)] += 1
+        self._counts[labels][bisect_left(self._bounds, value)] += 1
         self._sums[labels] += value
+
+    def add_all(self, labels: tuple[str, ...], values: npt.NDArray[np.float64]) -> None:
+        """Count values, float64 (n,)."""
+        if len(values):
+            places = np.searchsorted(self._bounds, values)
+            found = np.bincount(places, minlength=len(self._bounds) + 1).tolist()
+            self._counts[labels] = [
+                count + more for count, more in zip(self._counts[labels], found, strict=True)
+            ]
+            self._sums[labels] += float(values.sum())
 
     def collect(self) -> Iterator[Metric]:
         """Give the histograms as they are now."""

@@ -26,7 +26,7 @@ from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.wire import apply_rule, is_flagged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from starlette.requests import HTTPConnection
     from starlette.responses import Response
@@ -311,19 +311,20 @@ async def _combined(
 def _result(
     outcome: Verdict | ScoreError, errors: list[ItemError], deployment: Deployment, *, is_legacy: bool
 ) -> ModerationResult:
-    names = [name for name in deployment.openai.rules if not (is_legacy and name.startswith("illicit"))]
+    names: Iterable[str] = deployment.openai.rules
+    if is_legacy:
+        names = [name for name in names if not name.startswith("illicit")]
     categories = dict.fromkeys(names, False)
     scores = dict.fromkeys(names, 0.0)
     applied: dict[str, Sequence[str]] = dict.fromkeys(names, ())
     if not isinstance(outcome, ScoreError):
         flagged = {category for category, is_over in outcome.flagged.items() if is_over}
-        for name in names:
-            rule = deployment.openai.usable.get(name, ())
-            if (best := apply_rule(rule, outcome.scores.values)) is not None:
+        for name, rule in deployment.openai.usable.items():
+            if name in scores and (best := apply_rule(rule, outcome.scores.values)) is not None:
                 scores[name], chosen = best
                 kinds = [outcome.scores.applied.get(category, NOTHING) for category in chosen]
                 applied[name] = _modalities(*kinds)
-                categories[name] = is_flagged(rule, flagged)
+                categories[name] = bool(flagged) and is_flagged(rule, flagged)
     is_doubtful = (
         bool(errors)
         or isinstance(outcome, ScoreError)

@@ -42,22 +42,22 @@ class RowMaker:
         """Give a row of the table `verdicts`; `now` in seconds since 1970."""
         content = entry.content if entry.may_store else None
         outcome = entry.outcome
-        row = self._origin(entry, now) | {
-            "position": entry.place,
-            "api": entry.api,
-            "model": entry.model,
-            "policy": entry.policy,
-            "digest": None if content is None else content.digest(),
-            "content": None if content is None or not self.keeps_content else content_json(content),
-        }
+        row = self._origin(entry, now)
+        row["position"] = entry.place
+        row["api"] = entry.api
+        row["model"] = entry.model
+        row["policy"] = entry.policy
+        row["digest"] = None if content is None else content.digest()
+        row["content"] = None if content is None or not self.keeps_content else content_json(content)
         if isinstance(outcome, ScoreError):
-            return row | {"action": None, "flagged": None, "scores": None, "error": outcome.type}
-        return row | {
-            "action": outcome.action.value,
-            "flagged": [category for category, is_flagged in outcome.flagged.items() if is_flagged],
-            "scores": dict(outcome.scores.values),
-            "error": None,
-        }
+            row["action"] = row["flagged"] = row["scores"] = None
+            row["error"] = outcome.type
+        else:
+            row["action"] = outcome.action.value
+            row["flagged"] = [category for category, is_flagged in outcome.flagged.items() if is_flagged]
+            row["scores"] = dict(outcome.scores.values)
+            row["error"] = None
+        return row
 
     def suggestion(self, entry: LogEntry, now: float) -> dict[str, Any]:
         """Give a row of the table `suggestions`, content included: training needs it."""

@@ -37,13 +37,17 @@ MOST_OVER = 2.0
 RATE_MEMORY = 0.1
 """Weight of the newest batch in the running estimate of bytes a second."""
 
+DEADLINE_PARTS = 30
+"""How many times in `deadline_s` it is looked for units whose deadline is past."""
+
 
 @dataclass(slots=True, eq=False)
 class _Unit:
     """A piece of one request that is scored in one go: contents, or one call."""
 
     future: asyncio.Future[Any]
-    """Gets the results; whoever waits may cancel it."""
+    """Gets results, seconds in the queue and seconds in the engine; or an exception in place of results.
+    Whoever waits may cancel it, and what is done is not scored."""
     cost: int
     """Bytes."""
     n_items: int
@@ -85,19 +89,16 @@ class Timing:
 class Scheduler:
     """Gathers contents and hands them to scorers on worker threads. Lives in one event loop."""
 
-    def __init__(
-        self, config: SchedulerConfig, n_workers: int, watch: Callable[[int, int], None] = lambda *_: None
-    ) -> None:
+    def __init__(self, config: SchedulerConfig, n_workers: int) -> None:
         """Take limits.
 
         Args:
             config: batch and queue sizes, deadline.
             n_workers: batches scored at once.
-            watch: told how many contents and bytes wait, whenever that changes.
         """
         self._config = config
-        self._watch = watch
         self._queues: dict[str, _Queue] = {}
+        self._batches: list[list[_Unit]] = []
         self._n_items = 0
         self._cost = 0
         self._bytes_a_second = 0.0
@@ -105,6 +106,17 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._executor = ThreadPoolExecutor(n_workers, thread_name_prefix="gooseguard-score")
         self._workers = [asyncio.ensure_future(self._work()) for _ in range(n_workers)]
+        self._expirer = asyncio.ensure_future(self._expire())
+
+    @property
+    def n_items(self) -> int:
+        """Contents that wait for a worker."""
+        return self._n_items
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that wait for a worker."""
+        return self._cost
 
     async def score(
         self, scorer: Scorer, contents: Sequence[Content], key: str, timing: Timing
@@ -115,13 +127,12 @@ class Scheduler:
             Problem: OVERLOADED, DRAINING or DEADLINE.
             EngineError: the scorer failed.
         """
-        costs = [max(LEAST_COST, sum(len(part.data) for part in content.parts)) for content in contents]
+        costs = [max(LEAST_COST, sum([len(part.data) for part in content.parts])) for content in contents]
         now = time.perf_counter()
-        units: list[_Unit] = []
-        for begin, end in self._cut(costs):
-            cost = sum(costs[begin:end])
-            unit = _Unit(_future(), cost, end - begin, now, scorer, contents[begin:end])
-            units.append(unit)
+        units = [
+            _Unit(_future(), sum(costs[begin:end]), end - begin, now, scorer, contents[begin:end])
+            for begin, end in self._cut(costs)
+        ]
         results: list[Scores | ScoreError] = []
         for part in await self._finish(units, key, timing):
             results += part
@@ -144,6 +155,7 @@ class Scheduler:
         self._is_closing = True
         self._wake.set()
         await asyncio.gather(*self._workers)
+        self._expirer.cancel()
         self._executor.shutdown()
 
     def stop_admitting(self) -> None:
@@ -153,23 +165,37 @@ class Scheduler:
     async def _finish(self, units: Sequence[_Unit], key: str, timing: Timing) -> list[Any]:
         """Queue units and wait for all."""
         self._admit(units, key)
-        waits = asyncio.gather(*(unit.future for unit in units))
+        done = []
         try:
-            # Cancelling the wait cancels the futures, and workers skip what nobody waits for.
-            async with asyncio.timeout(self._config.deadline_s):
-                done = await waits
-        except TimeoutError:
-            raise Problem(
-                Kind.DEADLINE,
-                f"no scores within {self._config.deadline_s:g} s; the server is too busy, send less at once",
-                retry_after_s=self._wait_s(),
-            ) from None
-        for results, queue_s, score_s in done:
-            timing.queue_s = max(timing.queue_s, queue_s)
-            timing.score_s = max(timing.score_s, score_s)
-            if isinstance(results, Exception):
-                raise results
-        return [results for results, _, _ in done]
+            for unit in units:
+                results, queue_s, score_s = await unit.future
+                timing.queue_s = max(timing.queue_s, queue_s)
+                timing.score_s = max(timing.score_s, score_s)
+                if isinstance(results, Exception):
+                    raise results
+                done.append(results)
+        finally:
+            # Where the wait ended early, nobody wants the rest.
+            for unit in units:
+                unit.future.cancel()
+        return done
+
+    async def _expire(self) -> None:
+        """Give up what takes too long. To look at all now and then costs less than a timer for each."""
+        while True:
+            await asyncio.sleep(self._config.deadline_s / DEADLINE_PARTS)
+            before = time.perf_counter() - self._config.deadline_s
+            waiting = (unit for queue in self._queues.values() for unit in queue.units)
+            running = (unit for batch in self._batches for unit in batch)
+            for unit in [*waiting, *running]:
+                if unit.queued_at <= before and not unit.future.done():
+                    problem = Problem(
+                        Kind.DEADLINE,
+                        f"no scores within {self._config.deadline_s:g} s; "
+                        "the server is too busy, send less at once",
+                        retry_after_s=self._wait_s(),
+                    )
+                    unit.future.set_result((problem, self._config.deadline_s, 0.0))
 
     def _cut(self, costs: Sequence[int]) -> list[tuple[int, int]]:
         """Give runs [begin, end) of at most `batch_bytes`."""
@@ -204,7 +230,6 @@ class Scheduler:
         queue.n_items += n_items
         self._n_items += n_items
         self._cost += cost
-        self._watch(self._n_items, self._cost)
         self._wake.set()
 
     def _fraction(self, n_items: int, cost: int) -> float:
@@ -237,7 +262,7 @@ class Scheduler:
                 queue.deficit += self._config.batch_bytes
             while queue.units and queue.deficit > 0:
                 unit = queue.units[0]
-                if unit.future.cancelled():
+                if unit.future.done():
                     self._drop(queue)
                     continue
                 if batch and (
@@ -247,7 +272,6 @@ class Scheduler:
                     or unit.scorer is not batch[0].scorer
                 ):
                     # The key keeps its turn and what is left of its share.
-                    self._watch(self._n_items, self._cost)
                     return batch
                 self._drop(queue)
                 queue.deficit -= unit.cost
@@ -259,7 +283,6 @@ class Scheduler:
                 self._queues[key] = queue
             if room <= 0:
                 break
-        self._watch(self._n_items, self._cost)
         return batch
 
     def _drop(self, queue: _Queue) -> None:
@@ -273,7 +296,9 @@ class Scheduler:
         """Score a batch; where a scorer fails, each unit alone, so that one request cannot fail another."""
         begin = time.perf_counter()
         loop = asyncio.get_running_loop()
+        self._batches.append(batch)
         results = await loop.run_in_executor(self._executor, _score, batch)
+        self._batches.remove(batch)
         seconds = time.perf_counter() - begin
         rate = sum(unit.cost for unit in batch) / max(seconds, 1e-6)
         known = self._bytes_a_second or rate

@@ -225,7 +225,7 @@ async def score(call: Call) -> Response:
     results = []
     for one, outcome, found in zip(read, outcomes, sentences, strict=True):
         spans = find_spans([(sentence, next(rest)) for sentence in found])
-        results.append(_result(one, outcome, [ResultSpan(one.places[part], *span) for part, *span in spans]))
+        results.append(_result(one, outcome, [ResultSpan(one.places[span[0]], *span[1:]) for span in spans]))
     return json_response(ScoreResponse(call.id, call.deployment.scorer.name, policy.name, results))
 
 

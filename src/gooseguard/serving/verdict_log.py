@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gooseguard.core.errors import StorageError
 from gooseguard.serving.config import LogConfig, OnFailure
-from gooseguard.serving.database import checkpoint, translated
+from gooseguard.serving.database import checkpoint, insert_rows, translated
 from gooseguard.serving.log_rows import prune, read_salt
 from gooseguard.serving.problem import Kind, Problem
 from gooseguard.serving.records import RowMaker, is_suggestion
@@ -83,7 +83,14 @@ class _Job:
 class _Queue:
     jobs: deque[_Job] = field(default_factory=deque)
     has_work: threading.Condition = field(default_factory=threading.Condition)
+    is_waking: bool = False
     is_closing: bool = False
+
+    def wake(self) -> None:
+        """Wake the writer."""
+        with self.has_work:
+            self.is_waking = False
+            self.has_work.notify()
 
 
 class VerdictLog:
@@ -120,9 +127,8 @@ class VerdictLog:
 
     async def close(self) -> None:
         """Write what waits, and stop; what the database does not take is told in the server's log."""
-        with self._queue.has_work:
-            self._queue.is_closing = True
-            self._queue.has_work.notify()
+        self._queue.is_closing = True
+        self._queue.wake()
         self._is_closed.set()
         for thread in (self._thread, self._checkpoints):
             if thread.is_alive():
@@ -183,7 +189,10 @@ class VerdictLog:
                 return StorageError(f"verdict log: {reason}, the database does not keep up; try again later")
             self.counts.waiting += len(rows)
             self._queue.jobs.append(job)
-            self._queue.has_work.notify()
+            if not self._queue.is_waking:
+                # Once for all requests whose scores came together: one commit, and one turn of the writer.
+                self._queue.is_waking = True
+                loop.call_soon(self._queue.wake)
         if wait:
             await job.done
             return job.error
@@ -270,7 +279,7 @@ class VerdictLog:
                 for table in (verdicts, suggestions):
                     rows = [row for job in jobs if job.table is table for row in job.rows]
                     if rows:
-                        connection.execute(table.insert(), rows)
+                        insert_rows(connection, table, rows)
         except StorageError as error:
             return error
         return None
