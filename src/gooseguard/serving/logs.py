@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import msgspec
+
 from gooseguard.serving.config import LineFormat
 
 if TYPE_CHECKING:
@@ -37,9 +39,6 @@ TRUSTED = ("gooseguard", "uvicorn")
 
 # What every record has: the rest came as `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-
-# A new encoder for each line would cost as much as the line.
-_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 def configure_logging(config: LoggingConfig, stream: TextIO) -> None:
@@ -86,7 +85,9 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line, without its end."""
-        return _encode(describe(record))
+        facts = describe(record)
+        line = msgspec.json.encode(facts, enc_hook=str).decode()
+        return line if line.isascii() else json.dumps(facts, separators=(",", ":"), default=str)
 
 
 class TextFormatter(logging.Formatter):

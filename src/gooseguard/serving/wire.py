@@ -61,7 +61,7 @@ def apply_rule(rule: Rule, scores: Mapping[str, float | None]) -> tuple[float, t
 
 def is_flagged(rule: Rule, flagged: set[str]) -> bool:
     """Tell whether all categories of any alternative are among those that are flagged."""
-    return any(flagged.issuperset(alternative) for alternative in rule)
+    return any(map(flagged.issuperset, rule))
 
 
 def load_rules(wire: str, categories: AbstractSet[str]) -> Rules:
