@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,37 +64,41 @@ class Display:
 
 
 @contextmanager
-def open_display() -> Iterator[Display]:
-    """Show where a run stands for the block."""
+def open_bar(*columns: ProgressColumn, is_kept: bool = True) -> Iterator[tuple[Console, Progress | None]]:
+    """Give stderr, and a bar with a description and `columns` on it where that is a terminal.
+
+    Args:
+        columns: what stands right of the bar.
+        is_kept: whether the bar is still there when the block has ended.
+    """
     console = Console(file=sys.stderr, soft_wrap=True)
     if not console.is_terminal:
-        yield Display(console, None)
+        yield console, None
         return
+    begin = (TextColumn("{task.description}"), BarColumn())
+    with Progress(*begin, *columns, console=console, transient=not is_kept) as bar:
+        yield console, bar
+
+
+@contextmanager
+def open_display() -> Iterator[Display]:
+    """Show where a run stands for the block."""
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total}"),
         TextColumn("{task.fields[facts]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    with open_bar(*columns) as (console, bar):
         yield Display(console, bar)
 
 
 @contextmanager
 def open_counter() -> Iterator[Callable[[str, int, int], None]]:
     """Show how far the steps of a build are: step, how much is done, of how much (0 if not known)."""
-    console = Console(file=sys.stderr, soft_wrap=True)
-    if not console.is_terminal:
-        yield _Lines(console).count
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
+    with open_bar(TextColumn("{task.completed:,.0f}"), TimeElapsedColumn()) as (console, bar):
+        if bar is None:
+            yield _Lines(console).count
+            return
         task = bar.add_task("", total=None)
 
         def count(step: str, done: int, total: int) -> None:

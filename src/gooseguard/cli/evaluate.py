@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Group, RenderableType
+from rich.progress import TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from gooseguard.cli import options  # noqa: TC001  (typer reads the annotations)
+from gooseguard.cli.display import open_bar
 from gooseguard.cli.output import open_output
 from gooseguard.cli.render import to_text
 from gooseguard.core.errors import ConfigError
@@ -25,6 +25,9 @@ from gooseguard.core.policy import load_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from rich.console import Console
+    from rich.progress import Progress
 
     from gooseguard.cli.score import LoadScorer
     from gooseguard.evaluation.report import CategoryMetrics, CategoryReport, Report
@@ -273,15 +276,6 @@ class Display:
 
 @contextmanager
 def _display() -> Iterator[Display]:
-    console = Console(file=sys.stderr, soft_wrap=True)
-    if not console.is_terminal:
-        yield Display(console, None)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
+    columns = (TextColumn("{task.completed:.0f}/{task.total}"), TimeRemainingColumn())
+    with open_bar(*columns, is_kept=False) as (console, bar):
         yield Display(console, bar)
