@@ -35,7 +35,7 @@ EXTRAS = (
 BASE = ("core", "codec", "metrics", "chat", "data", "engine", "batch", "evaluation", "cli", "backends")
 """Packages and modules that the base install imports."""
 
-OF_AN_EXTRA = {"codec/image.py"}
+OF_AN_EXTRA = {"codec/image.py", "evaluation/image_corruption.py"}
 """Modules among them that are imported late, by what runs with an extra."""
 
 

@@ -158,7 +158,7 @@ class Report:
 
     def to_json(self) -> str:
         """Give the report as JSON; NaN becomes null."""
-        document = {"kind": "report", "format": FORMAT, **_without_nan(asdict(self))}
+        document = {"kind": "report", "format": FORMAT, **without_nan(asdict(self))}
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_markdown(self) -> str:
@@ -177,13 +177,14 @@ class Report:
         return "\n\n".join([f"{title}{names}; refused rows: {errors}.", *shown]) + "\n"
 
 
-def _without_nan(value: Any) -> Any:  # noqa: ANN401 - JSON
+def without_nan(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Give a nested value with null in place of NaN and infinity, which JSON does not know."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return value
 
 
