@@ -26,6 +26,7 @@ from gooseguard.cli import (
     data,
     distill,
     evaluate,
+    experiment,
     export,
     info,
     keys,
@@ -110,6 +111,7 @@ def create_app(
     export.register(app, export_checkpoint)
     evaluate.register(app, load)
     bench.register(app, load)
+    experiment.register(app)
     info.register(app, load)
     serve.register(app, load)
     keys.register(app)

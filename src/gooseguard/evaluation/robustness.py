@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Count = Callable[[int, int], None]
 """Told how many degraded sets are scored, of how many."""
 
+Score = Callable[["Sequence[Scorer]", "Sequence[Content | None]", str, str], "NDArray[np.float32]"]
+"""Scorers, contents, category, and what was done to the contents, to scores, float32, (R, n)."""
+
 
 @dataclass(frozen=True, slots=True)
 class RobustnessConfig:
@@ -93,6 +96,7 @@ def measure_robustness(
     category: str,
     config: RobustnessConfig,
     count: Count = lambda done, total: None,
+    score: Score = lambda scorers, contents, category, damage: score_runs(scorers, contents, category),
 ) -> list[Curve]:
     """Measure every group under every kind of damage.
 
@@ -103,6 +107,7 @@ def measure_robustness(
         category: which one.
         config: which damage.
         count: told how far it is.
+        score: as `score_runs`; another one may keep what it scored.
 
     Raises:
         DataError: labels and contents do not fit.
@@ -110,15 +115,25 @@ def measure_robustness(
     """
     if labels.shape != (len(contents),):
         raise DataError(f"robustness: labels of shape {labels.shape} for {len(contents)} contents")
+
+    def measure(strength: int, runs: Runs, damaged: Sequence[Content | None], damage: str) -> Point:
+        scores = score(runs.scorers, damaged, category, damage)
+        limits = np.asarray(runs.thresholds)
+        rates = draw_runs(labels, scores, limits, config.seed, config.n_resamples).rates()
+        return Point(strength, sum(content is not None for content in damaged), rates)
+
     degradations = list(_plan(config))
-    clean = [_point(0, runs, list(contents), labels, category, config) for runs in groups]
+    clean = [measure(0, runs, contents, "complete") for runs in groups]
     curves: dict[tuple[Modality, str], list[list[Point]]] = {}
     for done, degradation in enumerate(degradations):
         count(done, len(degradations))
         damaged = degrade(contents, degradation, config.seed)
-        points = curves.setdefault((degradation.modality, degradation.kind), [[point] for point in clean])
-        for own, runs in zip(points, groups, strict=True):
-            own.append(_point(degradation.strength, runs, damaged, labels, category, config))
+        key = (degradation.modality, degradation.kind)
+        for own, runs in zip(curves.setdefault(key, [[point] for point in clean]), groups, strict=True):
+            strength = degradation.strength
+            own.append(
+                measure(strength, runs, damaged, f"{degradation.modality} {degradation.kind} {strength}")
+            )
     count(len(degradations), len(degradations))
     return [
         Curve(runs.name, str(modality), kind, tuple(own))
@@ -132,20 +147,6 @@ def _plan(config: RobustnessConfig) -> Iterator[Degradation]:
         for kind in kinds:
             for strength in sorted(config.strengths):
                 yield Degradation(modality, kind, strength)
-
-
-def _point(
-    strength: int,
-    runs: Runs,
-    contents: Sequence[Content | None],
-    labels: NDArray[np.floating[Any]],
-    category: str,
-    config: RobustnessConfig,
-) -> Point:
-    scores = score_runs(runs.scorers, contents, category)
-    drawn = draw_runs(labels, scores, np.asarray(runs.thresholds), config.seed, config.n_resamples)
-    n_left = sum(content is not None for content in contents)
-    return Point(strength, n_left, drawn.rates())
 
 
 def score_runs(

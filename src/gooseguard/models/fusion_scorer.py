@@ -58,8 +58,17 @@ class FusionScorer:
         encoders: Mapping[Modality, Encoder],
         calibration: Calibration | None = None,
         languages: Sequence[str] = (),
+        *,
+        finds_drivers: bool = True,
     ) -> None:
         """Take a head and the encoders that it was trained on.
+
+        Args:
+            head: set to evaluation.
+            encoders: of exactly its modalities.
+            calibration: of its logits; None leaves them as they are.
+            languages: BCP-47, of its training texts.
+            finds_drivers: if not, `applied` has what was read, and a third of the work is done.
 
         Raises:
             ConfigError: encoders or calibration are not those of the head.
@@ -80,6 +89,7 @@ class FusionScorer:
         self.categories: frozenset[str] = frozenset(head.config.categories)
         self.modalities: frozenset[Modality] = frozenset(encoders)
         self.languages: frozenset[str] = frozenset(languages)
+        self.finds_drivers = finds_drivers
         self._encoders = dict(encoders)
 
     @cached_property
@@ -152,7 +162,7 @@ class FusionScorer:
         is_present = torch.stack([features[name].is_present for name in names], 1)
         drivers = is_present.unsqueeze(-1).repeat(1, 1, logits.shape[1])
         whole = is_present.all(1).nonzero()[:, 0]
-        if len(whole):
+        if len(whole) and self.finds_drivers:
             both = {name: given.take(whole) for name, given in features.items()}
             alone = torch.stack([self.head(_keep_only(both, name)) for name in names], 1)
             calibrated = [

@@ -1,0 +1,80 @@
+"""The fusion experiment's table to a figure: a panel a condition, AUC by where the harm lies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gooseguard.core.extras import import_extra
+from gooseguard.experiment.cost_figure import COLOURS, DPI, MARKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+STEP = 0.12
+"""Between the marks of one case."""
+
+
+def draw_fusion(document: Mapping[str, Any], path: Path) -> None:
+    """Draw AUC with intervals: full marks for balanced training, hollow ones for imbalanced.
+
+    Args:
+        document: what `fusion_report.tabulate` gives.
+        path: `.png` or `.svg`; replaced.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    rows = [row for row in document["table"] if row["auc"]["value"] is not None]
+    conditions, cases, kinds, trainings = (
+        list(dict.fromkeys(row[name] for row in document["table"]))
+        for name in ("condition", "case", "fusion", "training")
+    )
+    style = {
+        "font.size": 9,
+        "svg.hashsalt": "gooseguard",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with import_extra("matplotlib", "figures need").rc_context(style):
+        figure = import_extra("matplotlib.figure", "figures need").Figure(
+            figsize=(9, 5.4), facecolor="white", layout="constrained"
+        )
+        axes = figure.subplots(2, -(-len(conditions) // 2), sharey=True, squeeze=False).ravel()
+        for panel, condition in zip(axes, conditions, strict=False):
+            panel.axhline(0.5, color="#8c959f", linestyle=":", linewidth=1.2)
+            for place, (training, kind) in enumerate((t, k) for k in kinds for t in trainings):
+                own = {
+                    row["case"]: row["auc"]
+                    for row in rows
+                    if (row["condition"], row["fusion"], row["training"]) == (condition, kind, training)
+                }
+                offset = (place - (len(kinds) * len(trainings) - 1) / 2) * STEP
+                look = kinds.index(kind)
+                panel.errorbar(
+                    [cases.index(case) + offset for case in own],
+                    [found["value"] for found in own.values()],
+                    yerr=(
+                        [found["value"] - found["low"] for found in own.values()],
+                        [found["high"] - found["value"] for found in own.values()],
+                    ),
+                    color=COLOURS[look],
+                    marker=MARKERS[look],
+                    markerfacecolor=COLOURS[look] if training == trainings[0] else "white",
+                    linestyle="none",
+                    capsize=2,
+                    markersize=4.5,
+                    linewidth=1.2,
+                    label=f"{kind}, {training}",
+                )
+            panel.set_title(condition, fontsize=10, fontweight="bold", loc="left")
+            panel.set_xticks(
+                range(len(cases)), [f"harm in {case}" if case != "any" else "any" for case in cases]
+            )
+            panel.grid(axis="y", color="#d8dee4", linewidth=0.6)
+            panel.set_axisbelow(b=True)
+            panel.tick_params(axis="x", labelsize=8)
+        figure.supylabel("ROC AUC", fontsize=10)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds), frameon=False)
+        figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
