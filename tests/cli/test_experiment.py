@@ -1,6 +1,7 @@
-"""The verb `experiment`: what is wrong is told before any work is done; and `fusion`, tiny, from end to end."""
+"""The verb `experiment`: what is wrong is told before any work; and `fusion`, tiny, from end to end."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -78,8 +79,7 @@ def test_fusion(program, recipe, tmp_path):
     assert "fit head" not in err
     document = json.loads(out)
     assert len(document["table"]) == 96
-    with open(document["files"]["results.json"], encoding="utf-8") as stream:
-        kept = json.load(stream)
+    kept = json.loads(Path(document["files"]["results.json"]).read_text("utf-8"))
     assert kept == {key: value for key, value in document.items() if key != "files"}
     status, _, err = program("experiment", "fusion", recipe, "--output", str(folder), "--set", "seed=1")
     assert status == 2

@@ -60,7 +60,7 @@ class ItemsConfig:
     """Of each training."""
     n_val: int = 1000
     """Of each training, in its own shares."""
-    n_test: int = 900
+    n_test: int = 720
     """In balanced shares, the same for both trainings."""
     balanced: dict[str, float] = field(
         default_factory=lambda: {"text": 1 / 6, "image": 1 / 6, "combination": 1 / 6}
