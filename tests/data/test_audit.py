@@ -62,6 +62,7 @@ def test_counts_composition(folder):
         "a": {"annotated": 2, "positive": 2}, "b": {"annotated": 2, "positive": 0},
     }  # fmt: skip
     assert (hate["positive_share"], hate["negatives_for_each_positive"]) == (0.5, 1.0)
+    assert (hate["largest_source_of_positives"], hate["its_share_of_positives"]) == ("a", 1.0)
     assert report["categories"]["spam"]["coverage"] == 0.6
 
 

@@ -12,6 +12,7 @@ REPORT = {
     "categories": {
         "hate": {
             "annotated": 1000, "positive": 250, "positive_share": 0.25, "negatives_for_each_positive": 3.0,
+            "largest_source_of_positives": "a<b>", "its_share_of_positives": 1.0,
             "sources": {"a<b>": {"annotated": 1000, "positive": 250}},
         },
     },
@@ -26,7 +27,7 @@ REPORT = {
     "build": {"dropped": {"merged": 7}},
     "noise": {
         "hate": {"rows": 900, "doubted_positives": 0.125, "doubted_negatives": None,
-            "worst": [{"id": "c/9"}],
+            "worst": [{"id": "c/9", "label": 1.0, "model": 0.0312}],
         },
     },
     "drift": {
@@ -64,6 +65,7 @@ def test_the_page_stands_alone():
     assert (checker.open, checker.links) == ([], [])
     assert "a<b>" not in page
     assert "a&lt;b&gt;/1, c/1" in page
+    assert "c/9: label 1, model 0.031" in page
     # 250 positive of 1,000 in a plot whose longest bar is 420 wide.
     assert re.search(r'class="part"[^>]*width="105.0"', page)
 

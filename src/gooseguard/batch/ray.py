@@ -5,10 +5,9 @@ Items and results are small; the rows lie in the work folder, which every machin
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,14 +25,9 @@ class RayExecutor:
 
     def __init__(self, n_workers: int | None = None) -> None:
         self.n_workers = n_workers
-        try:
-            # Not at import: the base install has no Ray, and Ray changes what is global when it is imported.
-            self.ray = importlib.import_module("ray")
-            self.data = importlib.import_module("ray.data")
-        except ModuleNotFoundError:
-            raise ConfigError(
-                "--engine ray needs Ray, which is not installed; run: pip install 'gooseguard[batch]'"
-            ) from None
+        # Not at import: the base install has no Ray, and Ray changes what is global when it is imported.
+        self.ray = import_extra("ray", "--engine ray needs", "batch")
+        self.data = import_extra("ray.data", "--engine ray needs", "batch")
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Give the result of each item, in the order of the items."""

@@ -5,6 +5,7 @@ Reads shards row by row; holds a few numbers a row, and the ids of rows that sta
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -117,8 +118,8 @@ def _count(tally: _Tally, row: Mapping[str, Any]) -> None:
 
 
 def _lengths(counts: Counter[str]) -> dict[str, int]:
-    ends = [*map(str, LENGTHS[1:]), ""]
-    return {f"{begin}-{end}": counts[str(begin)] for begin, end in zip(LENGTHS, ends, strict=True)}
+    names = [f"{begin}-{end}" for begin, end in itertools.pairwise(LENGTHS)] + [f"{LENGTHS[-1]}+"]
+    return {name: counts[str(begin)] for name, begin in zip(names, LENGTHS, strict=True)}
 
 
 def _categories(tally: _Tally) -> dict[str, Any]:
@@ -133,12 +134,17 @@ def _categories(tally: _Tally) -> dict[str, Any]:
         }
         annotated = sum(entry["annotated"] for entry in of_source.values())
         positive = sum(entry["positive"] for entry in of_source.values())
+        largest = max(of_source, key=lambda source: of_source[source]["positive"]) if positive else None
         found[category] = {
             "annotated": annotated,
             "positive": positive,
             "coverage": round(annotated / max(total, 1), 4),
             "positive_share": round(positive / max(annotated, 1), 4),
             "negatives_for_each_positive": round((annotated - positive) / positive, 2) if positive else None,
+            "largest_source_of_positives": largest,
+            "its_share_of_positives": round(of_source[largest]["positive"] / positive, 4)
+            if largest
+            else None,
             "sources": of_source,
         }
     return found

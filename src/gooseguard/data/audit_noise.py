@@ -10,12 +10,11 @@ Source: Northcutt, Jiang and Chuang, "Confident Learning", JAIR 70, 2021; here w
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import import_extra
 from gooseguard.data.audit import POSITIVE
 from gooseguard.data.plans import row_chance
 from gooseguard.data.shards import read_split
@@ -23,6 +22,8 @@ from gooseguard.data.split import SPLITS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+WANTED = "the estimate of label noise (which --no-noise leaves out) needs"
 
 FOLDS = 3
 SURE = 0.9
@@ -71,7 +72,7 @@ def _of_category(members: list[tuple[float, str, str, str, float]]) -> dict[str,
     for fold in range(FOLDS):
         held = folds == fold
         if held.any() and len(set(truth[~held].tolist())) == 2:
-            model = _import("sklearn.linear_model").LogisticRegression(
+            model = import_extra("sklearn.linear_model", WANTED).LogisticRegression(
                 C=4.0, max_iter=200, class_weight="balanced", solver="liblinear", random_state=0
             )
             chances[held] = model.fit(features[~held], truth[~held]).predict_proba(features[held])[:, 1]
@@ -90,19 +91,11 @@ def _of_category(members: list[tuple[float, str, str, str, float]]) -> dict[str,
 
 
 def _features(texts: list[str]) -> Any:  # noqa: ANN401  (a SciPy matrix)
-    text = _import("sklearn.feature_extraction.text")
+    text = import_extra("sklearn.feature_extraction.text", WANTED)
     words = text.HashingVectorizer(n_features=1 << 18, ngram_range=(1, 2), alternate_sign=False)
     characters = text.HashingVectorizer(
         n_features=1 << 18, analyzer="char_wb", ngram_range=(3, 4), alternate_sign=False
     )
-    return _import("scipy.sparse").hstack([words.transform(texts), characters.transform(texts)], format="csr")
-
-
-def _import(module: str) -> Any:  # noqa: ANN401  (a module)
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "the estimate of label noise needs scikit-learn; run: pip install 'gooseguard[train]', "
-            "or leave it out with --no-noise"
-        ) from None
+    return import_extra("scipy.sparse", WANTED).hstack(
+        [words.transform(texts), characters.transform(texts)], format="csr"
+    )

@@ -38,25 +38,35 @@ def write_page(report: Mapping[str, Any]) -> str:
     body.append(
         _bars([(key, entry["annotated"], entry["positive"]) for key, entry in report["categories"].items()])
     )
+    for title, head, rows in _tables(report):
+        body.append(f"<h2>{escape(title)}</h2>{_table(head, rows)}")
+    for kind in ("exact", "near"):
+        groups = report["duplicates"][f"{kind}_across_sources"]
+        body.append(
+            _listed(
+                f"Every {kind} duplicate across sources ({len(groups):,} groups)",
+                [", ".join(ids) for ids in groups],
+            )
+        )
+    for category, entry in report.get("noise", {}).items():
+        worst = [f"{row['id']}: label {row['label']:g}, model {row['model']:.3f}" for row in entry["worst"]]
+        body.append(_listed(f"Labels of {category} that are doubted most ({len(worst)})", worst))
     for what in ("source", "language", "split", "modality", "subgroup"):
         counts = report["rows"].get(what)
         if counts:
             body.append(f"<h2>Rows by {what}</h2>{_bars([(key, n, 0) for key, n in counts.items()])}")
     lengths = [(length, n, 0) for length, n in report["lengths"].items()]
     body.append(f"<h2>Rows by length in characters</h2>{_bars(lengths)}")
-    for title, head, rows in _tables(report):
-        body.append(f"<h2>{escape(title)}</h2>{_table(head, rows)}")
-    for kind in ("exact", "near"):
-        groups = report["duplicates"][f"{kind}_across_sources"]
-        items = "".join(f"<li><code>{escape(', '.join(ids))}</code></li>" for ids in groups)
-        body.append(
-            f"<details><summary>Every {kind} duplicate across sources ({len(groups):,} groups)</summary>"
-            f"<ol>{items}</ol></details>"
-        )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Audit of {name}</title>'
         f"<style>{STYLE}</style>{''.join(body)}</html>\n"
     )
+
+
+def _listed(title: str, lines: Sequence[str]) -> str:
+    """Fold lines away under a title."""
+    items = "".join(f"<li><code>{escape(line)}</code></li>" for line in lines)
+    return f"<details><summary>{escape(title)}</summary><ol>{items}</ol></details>"
 
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -66,12 +76,16 @@ Table = tuple[str, list[str], list[list[str]]]
 def _tables(report: Mapping[str, Any]) -> Iterator[Table]:
     yield (
         "Categories",
-        ["category", "annotated", "positive", "share", "negatives a positive", "sources with positives"],
+        [
+            "category", "annotated", "positive", "share", "negatives a positive", "sources with positives",
+            "largest of them", "its share",
+        ],
         [
             [
                 name, f"{entry['annotated']:,}", f"{entry['positive']:,}", f"{entry['positive_share']:.1%}",
                 str(entry["negatives_for_each_positive"]),
                 str(sum(source["positive"] > 0 for source in entry["sources"].values())),
+                entry["largest_source_of_positives"] or "", _share(entry["its_share_of_positives"]),
             ]
             for name, entry in report["categories"].items()
         ],

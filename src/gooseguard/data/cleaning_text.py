@@ -9,7 +9,7 @@ import html
 import re
 from typing import TYPE_CHECKING
 
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import needing
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -58,12 +58,8 @@ def repair_encoding(text: str, counts: Counter[str]) -> str:
         ConfigError: ftfy is not installed.
     """
     if not text.isascii():
-        try:
+        with needing("repairing encodings needs", "data"):
             import ftfy  # noqa: PLC0415  (only the data engine needs it)
-        except ModuleNotFoundError:
-            raise ConfigError(
-                "repairing encodings needs ftfy, which is not installed; run pip install 'gooseguard[data]'"
-            ) from None
         repaired = ftfy.fix_encoding(text)
         if repaired != text:
             counts["encoding_repaired"] += 1

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import needing
 
 SIDE = 32
 """Pixels of each side of the small grey image that is transformed."""
@@ -30,15 +30,10 @@ def perceptual_hash(data: bytes) -> int:
         ConfigError: Pillow is not installed.
         ContentError: the bytes are no image that can be decoded, or one beyond the limits of `codec.image`.
     """
-    try:
-        # Only datasets with images need Pillow.
+    with needing("datasets with images need", "data"):
         from PIL import Image  # noqa: PLC0415
 
         from gooseguard.codec.image import read_frames  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "images need Pillow, which is not installed; run: pip install 'gooseguard[data]'"
-        ) from None
     frame = next(iter(read_frames(data)))
     small = Image.fromarray(frame).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     grey = np.asarray(small, np.float64)

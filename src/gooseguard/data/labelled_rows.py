@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gooseguard.data.questions import LabelledRow, Medium
 from gooseguard.data.shards import shard_paths
-from gooseguard.data.sources.parquet import import_arrow
+from gooseguard.data.tables import import_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,13 +8,13 @@ elsewhere.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from gooseguard.core.content import Content, Modality, Part
-from gooseguard.core.errors import ConfigError, DataError
+from gooseguard.core.errors import DataError
 from gooseguard.core.example import Example
+from gooseguard.core.extras import import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -40,12 +40,8 @@ def import_arrow(module: str = "pyarrow") -> ModuleType:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ConfigError(
-            "datasets need pyarrow, which is not installed; run pip install 'gooseguard[data]'"
-        ) from None
+    arrow: ModuleType = import_extra(module, "datasets need", "data")
+    return arrow
 
 
 def schema() -> pa.Schema:

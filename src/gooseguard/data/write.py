@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gooseguard.core.files import write_whole
+from gooseguard.core.files import replacing, write_whole
 from gooseguard.data.batches import read_table
 from gooseguard.data.build import merge_labels
 from gooseguard.data.prepare import prepared_path
@@ -30,6 +30,9 @@ I64 = npt.NDArray[np.int64]
 
 COUNTED_ROWS = 4096
 """Rows that are counted at a time."""
+
+GROUP_ROWS = 16_384
+"""Rows of a row group: what is encoded, and what readers decode, at a time."""
 
 TARGET = "target"
 """Column of the rows that are merged into others: into which row."""
@@ -132,13 +135,22 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     facts_path = work / "out" / f"{task.name}.json"
     if not facts_path.is_file():
         table, disputed = _make_table(task, work)
-        partial = work / "out" / f"{task.name}.partial"
-        import_arrow("pyarrow.parquet").write_table(table, partial, compression="zstd")
-        partial.replace(work / "out" / f"{task.name}.parquet")
+        _write_groups(work / "out" / f"{task.name}.parquet", table)
         facts = {"counts": count_table(table), "disputed": dict(sorted(disputed.items()))}
         write_whole(facts_path, json.dumps(facts))
     found: dict[str, Any] = json.loads(facts_path.read_text("utf-8"))
     return found
+
+
+def _write_groups(path: Path, table: pa.Table) -> None:
+    """Write a table group by group: at once, it would take its room three times."""
+    parquet = import_arrow("pyarrow.parquet")
+    with (
+        replacing(path) as partial,
+        parquet.ParquetWriter(partial, table.schema, compression="zstd") as writer,
+    ):
+        for begin in range(0, max(table.num_rows, 1), GROUP_ROWS):
+            writer.write_table(table.slice(begin, GROUP_ROWS).combine_chunks(), GROUP_ROWS)
 
 
 def _make_table(task: ShardTask, work: Path) -> tuple[pa.Table, Counter[str]]:
@@ -159,7 +171,7 @@ def _make_table(task: ShardTask, work: Path) -> tuple[pa.Table, Counter[str]]:
     for name, column in (("split", splits), ("cluster", names)):
         position = table.schema.get_field_index(name)
         table = table.set_column(position, table.schema.field(position), column)
-    return table.combine_chunks(), disputed
+    return table, disputed
 
 
 def _merge(table: pa.Table, rows: I64, path: Path, weak: tuple[str, ...]) -> tuple[pa.Table, Counter[str]]:

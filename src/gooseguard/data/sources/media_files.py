@@ -16,7 +16,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from gooseguard.core.content import Modality, Part
-from gooseguard.core.errors import ConfigError, ContentError, DataError
+from gooseguard.core.errors import ContentError, DataError
+from gooseguard.core.extras import needing
 from gooseguard.data.sources.files import find_files, walk
 from gooseguard.data.sources.source import Source
 from gooseguard.data.sources.spec import Record, needed_spec
@@ -111,12 +112,8 @@ def check_image(data: bytes, name: str) -> None:
         DataError: it cannot be decoded.
         ConfigError: Pillow is not installed.
     """
-    try:
+    with needing("reading images needs", "data"):
         from gooseguard.codec.image import read_frames  # noqa: PLC0415  (the base install reads no images)
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "reading images needs Pillow, which is not installed; run pip install 'gooseguard[data]'"
-        ) from None
     try:
         for _ in read_frames(data):
             pass

@@ -5,10 +5,9 @@ The shards of a set share one schema; one whose columns differ from the first's 
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from gooseguard.core.errors import ConfigError
+from gooseguard.core.extras import import_extra
 from gooseguard.data.sources.delimited import check_columns
 from gooseguard.data.sources.files import find_files, walk
 from gooseguard.data.sources.json_lines import flatten
@@ -36,17 +35,13 @@ NOT_UTF8 = "holds text that is not UTF-8; write the file again"
 
 
 def import_arrow(module: str = "pyarrow") -> ModuleType:
-    """Give pyarrow, or a part of it.
+    """Import pyarrow, or a module of it.
 
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ConfigError(
-            "reading this source needs pyarrow, which is not installed; run pip install 'gooseguard[data]'"
-        ) from None
+    arrow: ModuleType = import_extra(module, "reading this source needs", "data")
+    return arrow
 
 
 class ParquetShards:
