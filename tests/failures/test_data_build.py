@@ -206,7 +206,7 @@ def test_two_builds_of_one_dataset_at_once_are_refused(builds, tmp_path):
 def test_a_full_disk_is_told_wherever_it_is_met_and_the_build_goes_on_when_there_is_room(tmp_path, workers):
     """No file may grow beyond a limit: the kernel refuses the write, as it does where there is no room."""
     builds, output = Builds(tmp_path, 6000 if workers else 600), tmp_path / "set"
-    for limit in (60, 5_000, 20_000, 200_000) if workers else (5_000, 30_000):
+    for limit in (60, 5_000, 20_000, 200_000) if workers else (5_000,):
         said = builds.run(output, workers, limit)
         assert said.startswith("ArtefactError: dataset "), (limit, said)
         assert "cannot be written (File too large)" in said, (limit, said)

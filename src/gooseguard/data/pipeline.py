@@ -46,9 +46,10 @@ from gooseguard.data.build import TEST_KEYS, read_keys
 from gooseguard.data.dataset_card import CARD, write_card
 from gooseguard.data.neighbours import read_index
 from gooseguard.data.plans import draw, read_training_rows, write_plan
-from gooseguard.data.prepare import PrepareTask, prepare, prepared_path
+from gooseguard.data.prepare import TEXT, PrepareTask, prepare, prepared_path
 from gooseguard.data.recipe import ORIGINAL, HeldOutAction
 from gooseguard.data.shards import KIND, read_keys_of
+from gooseguard.data.sketches import SKETCHES, Sketches, near_sketches, read_sketches, write_sketches
 from gooseguard.data.sources import open_source
 from gooseguard.data.split import SPLITS
 from gooseguard.data.stratification import check_stratification
@@ -84,6 +85,8 @@ class Inputs:
     """Keys whose rows have their place already; the first that has a key decides."""
     held_out: dict[int, str] = field(default_factory=dict)
     """Number of each held-out set to its name."""
+    sketches: dict[int, Sketches] = field(default_factory=dict)
+    """Place of a list in `key_lists` to the sketches behind its keys, where there are some."""
     digests: dict[str, str] = field(default_factory=dict)
     """Name of each input to its SHA-256."""
 
@@ -138,6 +141,8 @@ def _build(recipe: DataRecipe, output: Path, work: Path, executor: Executor, rep
     read, summaries = _prepare_all(recipe, inputs, work, executor, report)
     index = read_index(work, sum(facts.n_batches for facts in read))
     assignment = _assign(recipe, inputs, read, index, work, report)
+    is_test = (assignment.outcome == SPLITS.index("test")) & (index.kind == TEXT)
+    write_sketches(work / "out" / SKETCHES, Sketches(index.key[is_test], index.bands[:, is_test]))
     places = RowPlaces(index.batch, index.key)
     # Most of the index is bands, which nothing below asks for.
     del index
@@ -157,6 +162,7 @@ def open_inputs(recipe: DataRecipe) -> Inputs:
     sources: list[Source] = []
     key_lists: list[KeyList] = []
     held_out: dict[int, str] = {}
+    sketches: dict[int, Sketches] = {}
     digests: dict[str, str] = {}
     for number, held in enumerate(recipe.held_out):
         held_out[number] = held.name
@@ -165,6 +171,9 @@ def open_inputs(recipe: DataRecipe) -> Inputs:
         if path.suffix == ".txt" and _holds_keys(path):
             keys = np.array(sorted(int(key, 16) for key in read_keys(path)), np.uint64)
             key_lists.append(KeyList(keys, np.full(keys.size, outcome, np.int16)))
+        elif path.suffix == ".npz":
+            sketches[len(key_lists)] = found = read_sketches(path)
+            key_lists.append(KeyList(found.keys, np.full(found.keys.size, outcome, np.int16)))
         else:
             readings.append(Reading(held.name, partial(read_held_out_texts, held), held_out=held.name))
         digests |= digest_inputs(f"held_out {held.name}", [(path.name, path)])
@@ -180,7 +189,7 @@ def open_inputs(recipe: DataRecipe) -> Inputs:
             digests |= digest_inputs(
                 source.card.name, ((source.name_of(file), file) for file in source.files)
             )
-    return Inputs(readings, sources, key_lists, held_out, digests)
+    return Inputs(readings, sources, key_lists, held_out, sketches, digests)
 
 
 def _holds_keys(path: Path) -> bool:
@@ -240,6 +249,10 @@ def _assign(
 ) -> Assignment:
     """Decide what becomes of each row; rows of held-out texts come out as held out."""
     fixed, ages = fixed_outcomes(index.key, inputs.key_lists)
+    for number, sketches in inputs.sketches.items():
+        near = near_sketches(index.bands, sketches.bands, recipe.duplicates.similarity)
+        near &= (index.kind == TEXT) & (fixed == FREE)
+        fixed[near], ages[near] = inputs.key_lists[number].outcomes[:1], number
     # Held-out texts are older than anything, and equal to nothing: a row must not be merged into one.
     ages += 1
     actions = {held.name: (number, held.action) for number, held in enumerate(recipe.held_out)}

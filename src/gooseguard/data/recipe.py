@@ -58,7 +58,7 @@ class HeldOutConfig:
     name: str
     """For counts and the card."""
     path: str
-    """Keys, one a line, or texts: `.jsonl`, `.jsonl.gz` (field `text`) or `.txt` (one a line)."""
+    """Keys or texts, one a line (`.txt`), sketches (`.npz`), or texts as `.jsonl` or `.jsonl.gz`."""
     action: HeldOutAction = HeldOutAction.DROP
     """Whether its rows and what is nearly equal to them are dropped, or are test rows."""
 
