@@ -5,8 +5,8 @@ Usage: python benchmarks/serve.py FILE.jsonl.gz [--texts 2000] [--seconds 5] [--
 
 FILE has a JSON object with "text" a line. The server is a process of its own with its defaults (verdict log
 and a line a request included; its log goes to a file) and a temporary database; this process makes the load,
-on the same cores, over loopback. The engine is measured in each round before the server, in this process, on
-as many threads as the server has workers.
+on the same cores, over loopback, and in the closed loop yields to it. The engine is measured in each round
+before the server, in this process, on as many threads as the server has workers.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ from gooseguard.backends import count_processors
 from gooseguard.core.content import Content
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gooseguard.core.scorer import Scorer
 
 SHORT = "you are a moron, and everybody here knows it"
 CONNECTIONS = 64
+LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 def read_texts(path: Path, n_texts: int) -> list[str]:
@@ -111,31 +114,68 @@ def encode(text: str) -> bytes:
     return head.encode() + body
 
 
-class Client:
-    """One connection that asks one thing at a time."""
+class Client(asyncio.Protocol):
+    """One connection that asks one thing at a time, and takes little of the processors: they are shared."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take a connection."""
-        self._reader, self._writer = reader, writer
+    _transport: asyncio.Transport
+    _answer: asyncio.Future[bool] | None = None
+    _received = b""
 
     @classmethod
     async def connect(cls, port: int) -> Client:
         """Open one."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+        _, client = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+        return client
+
+    # Narrower than asyncio's: uvloop's transports are of a kind of their own.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Keep what is written to."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of an answer; the last one ends `ask`."""
+        self._received += data
+        end = self._received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        length = LENGTH.search(self._received, 0, end + 2)
+        if length is None:
+            raise SystemExit("error: an answer without a length")
+        if len(self._received) >= end + 4 + int(length[1]) and self._answer is not None:
+            is_good, self._received = self._received.startswith(b"HTTP/1.1 200 "), b""
+            self._answer.set_result(is_good)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Fail who waits: a lost connection is an error of the server."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionError("the server closed the connection"))
 
     async def ask(self, request: bytes) -> bool:
         """Give whether the answer was 200."""
-        self._writer.write(request)
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = next(
-            int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
-        )
-        await self._reader.readexactly(length)
-        return head.startswith(b"HTTP/1.1 200 ")
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
 
     def close(self) -> None:
         """Close it."""
-        self._writer.close()
+        self._transport.close()
+
+
+@contextlib.contextmanager
+def yielding() -> Iterator[None]:
+    """Make this thread one that does not push others off a core when it is woken, as Linux lets it be.
+
+    A write wakes who waits for it, who may take the writer's core at once, and the server then stands still
+    in the middle of its work. No client on another machine can do that.
+    """
+    is_linux = sys.platform == "linux"
+    if is_linux:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        yield
+    finally:
+        if is_linux:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 async def closed_loop(port: int, requests: list[bytes], seconds: float, n_clients: int) -> tuple[float, int]:
@@ -152,7 +192,8 @@ async def closed_loop(port: int, requests: list[bytes], seconds: float, n_client
         client.close()
 
     begin = time.perf_counter()
-    await asyncio.gather(*(work(number) for number in range(n_clients)))
+    with yielding():
+        await asyncio.gather(*(work(number) for number in range(n_clients)))
     return counts[0] / (time.perf_counter() - begin), counts[1]
 
 

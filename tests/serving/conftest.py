@@ -1,7 +1,8 @@
 """What the server's tests share: a scorer whose answers are known beforehand, and the application around it.
 
 A text with "moron" scores 0.97 for toxicity and 0.75 for insult, one with "kill" 0.6 for threat, another 0.02
-for all; hate is always None. "<unscored>" gives a ScoreError, "<crash>" is a bug, "<slow>" takes 0.5 s.
+for all; hate is always None. "<unscored>" gives a ScoreError, "<crash>" is a bug, "<slow>" takes 0.5 s,
+"<why>" has a rationale.
 """
 
 import importlib.util
@@ -60,7 +61,9 @@ class FakeScorer:
             values |= {"toxicity": 0.97, "insult": 0.75}
         if "kill" in text:
             values |= {"threat": 0.6}
-        return Scores(values, self.name, applied=dict.fromkeys(values, frozenset({Modality.TEXT})))
+        rationale = "It asks why." if "<why>" in text else None
+        applied = dict.fromkeys(values, frozenset({Modality.TEXT}))
+        return Scores(values, self.name, applied=applied, rationale=rationale)
 
 
 class Recorder:

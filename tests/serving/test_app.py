@@ -1,6 +1,9 @@
 """The application: health, unknown paths, swap, stop."""
 
 import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from serving_fakes import FakeScorer
@@ -48,6 +51,38 @@ def test_a_second_model_is_swapped_in(make_client, policy_path):
     client.portal.call(client.app.state.swap)
     assert client.post("/v1/score", json={"items": []}).json()["model"] == "new@fedcba987654"
     assert made == [1]
+
+
+def test_the_old_model_answers_while_the_new_one_loads(make_client, policy_path):
+    is_loading, may_load = threading.Event(), threading.Event()
+
+    def reload():
+        is_loading.set()
+        assert may_load.wait(10)
+        return ServeConfig(policy=policy_path), FakeScorer("new@fedcba987654")
+
+    client = make_client(reload=reload)
+
+    def model():
+        return client.post("/v1/score", json={"items": [{"text": "hello"}]}).json()["model"]
+
+    with ThreadPoolExecutor(1) as loader:
+        swap = loader.submit(client.portal.call, client.app.state.swap)
+        assert is_loading.wait(10)
+        assert {model() for _ in range(10)} == {"fake@0123456789ab"}
+        may_load.set()
+        swap.result(10)
+    assert model() == "new@fedcba987654"
+
+
+def test_a_request_under_way_keeps_the_model_it_began_with(make_client, policy_path):
+    client = make_client(reload=lambda: (ServeConfig(policy=policy_path), FakeScorer("new@fedcba987654")))
+    with ThreadPoolExecutor(1) as caller:
+        slow = caller.submit(client.post, "/v1/score", json={"items": [{"text": "<slow>"}]})
+        time.sleep(0.1)
+        client.portal.call(client.app.state.swap)
+        assert client.get("/readyz").json()["model"] == "new@fedcba987654"
+        assert slow.result(10).json()["model"] == "fake@0123456789ab"
 
 
 def test_a_swap_that_fails_leaves_the_old_one(make_client, scorer):

@@ -1,5 +1,6 @@
 """The server as a process: start, drain, reload, slow and idle connections."""
 
+import asyncio
 import json
 import resource
 import signal
@@ -10,6 +11,8 @@ import urllib.request
 
 import pytest
 from live import LiveServer
+
+from gooseguard.serving.process import JoinedWrites
 
 
 def post(server, path, body):
@@ -50,6 +53,16 @@ def _check_idle_connection_is_closed(server):
         begin = time.monotonic()
         assert connection.recv(100) == b""
         assert time.monotonic() - begin < 3
+    # The same after an answer, and of line ends before a request that never comes.
+    for rest in (b"POST /v1/score HT", b"\r\n"):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.settimeout(5)
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(rest)
+            begin = time.monotonic()
+            assert connection.recv(100) == b""
+            assert time.monotonic() - begin < 3
 
 
 def _check_slow_body(server):
@@ -118,3 +131,87 @@ def test_a_port_that_is_taken_is_a_plain_error(live_server):
     assert done.returncode == 2
     assert done.stderr.count("error: ") == 1
     assert f"cannot listen on 127.0.0.1:{live_server.port}" in done.stderr
+
+
+class Recording:
+    """A transport that keeps each write."""
+
+    def __init__(self):
+        self.writes = []
+
+    def write(self, data):
+        self.writes.append(data)
+
+    def close(self):
+        self.writes.append("closed")
+
+    def is_closing(self):
+        return "closed" in self.writes
+
+
+def test_a_head_is_written_with_its_body_and_never_waits_for_long():
+    async def main():
+        transport = Recording()
+        joined = JoinedWrites(transport, asyncio.get_running_loop())
+        joined.write(b"head ")
+        joined.write(b"body")
+        assert transport.writes == [b"head body"]
+        # Of events the body may come much later.
+        joined.write(b"head")
+        assert len(transport.writes) == 1
+        await asyncio.sleep(0)
+        joined.write(b"event")
+        await asyncio.sleep(0)
+        assert transport.writes[1:] == [b"head", b"event"]
+        joined.write(b"last")
+        assert not joined.is_closing()
+        joined.close()
+        await asyncio.sleep(0)
+        assert transport.writes[3:] == [b"last", "closed"]
+        assert joined.is_closing()
+
+    asyncio.run(main())
+
+
+def _request(body, *headers):
+    data = json.dumps(body).encode()
+    lines = ["POST /v1/moderations HTTP/1.1", "host: x", f"content-length: {len(data)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n", data
+
+
+def test_requests_one_after_the_other_on_a_connection(live_server):
+    """Sent together, with a body that waits to be asked for, and the last of all: each gets its answer."""
+    with socket.create_connection(("127.0.0.1", live_server.port), timeout=30) as connection:
+        reader = connection.makefile("rb")
+
+        def answer():
+            status = reader.readline()
+            if status.startswith(b"HTTP/1.1 100 "):
+                assert reader.readline() == b"\r\n"
+                return 100, None
+            headers = {}
+            while line := reader.readline().strip():
+                name, _, value = line.partition(b": ")
+                headers[name] = value
+            return int(status.split()[1]), json.loads(reader.read(int(headers[b"content-length"])))
+
+        (first, one), (second, two) = (_request({"input": [text] * n}) for text, n in (("a", 1), ("b", 2)))
+        connection.sendall(first + one + second + two)
+        assert [len(answer()[1]["results"]) for _ in range(2)] == [1, 2]
+        head, body = _request({"input": "c"}, "expect: 100-continue", "connection: close")
+        connection.sendall(head)
+        assert answer() == (100, None)
+        connection.sendall(body)
+        assert answer()[0] == 200
+        assert reader.read() == b""
+
+
+def test_events_leave_as_they_come(live_server):
+    request = urllib.request.Request(
+        f"{live_server.url}/v1/stream",
+        json.dumps({"pieces": ["you are ", "a moron"], "finish": True}).encode(),
+        {"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        events = [line[7:].strip() for line in response if line.startswith(b"event: ")]
+    assert events == [b"opened", b"scores", b"scores", b"finished"]

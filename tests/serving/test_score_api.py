@@ -24,6 +24,11 @@ def test_results_come_in_order_with_ids_and_verdicts(client):
     assert (two["id"], two["action"], two["flagged"], two["categories"]) == ("", "allow", False, [])
 
 
+def test_what_the_model_writes_is_the_rationale(client):
+    results = post(client, {"items": [{"text": "<why>"}, {"text": "nice day"}]}).json()["results"]
+    assert [result["rationale"] for result in results] == ["It asks why.", None]
+
+
 def test_one_failure_is_an_error_of_its_item(client):
     results = post(client, {"items": [{"text": "<unscored>"}, {"text": "you moron"}]}).json()["results"]
     assert results[0]["action"] == "review"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from gooseguard.codec.scores import TEXT_ONLY
+from gooseguard.core.content import Modality
 from gooseguard.core.scorer import ScoreError
 from gooseguard.core.verdict import decide
 from gooseguard.serving.hooks import LogEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
-    from gooseguard.core.content import Content, Modality
+    from gooseguard.core.content import Content
     from gooseguard.core.policy import Policy
     from gooseguard.core.scorer import Scores
     from gooseguard.core.verdict import Verdict
@@ -66,12 +69,15 @@ async def judge(
     await _log(call, items, outcomes)
     for outcome in outcomes:
         for observer in call.service.hooks.observers:
-            observer.judged(outcome, policy.name)
+            observer.judged(outcome, call.policy)
     return outcomes, scored[len(contents) :]
 
 
-def modalities_of(content: Content) -> set[Modality]:
+def modalities_of(content: Content) -> AbstractSet[Modality]:
     """Give what kinds of parts a content has."""
+    if len(content.parts) == 1 and content.parts[0].modality is Modality.TEXT:
+        # Nearly all contents, and hashing a member of an enumeration takes long.
+        return TEXT_ONLY
     return {part.modality for part in content.parts}
 
 

@@ -122,7 +122,7 @@ class Metrics:
         if isinstance(outcome, ScoreError):
             self._contents.add((policy, "error"))
             return
-        self._contents.add((policy, outcome.action.value))
+        self._contents.add((policy, str(outcome.action)))
         for category, is_flagged in outcome.flagged.items():
             if is_flagged:
                 self._flagged.add((policy, category))

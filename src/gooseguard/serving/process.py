@@ -157,29 +157,80 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+class JoinedWrites:
+    """What a response writes to its transport: the head waits for the body, at most for the loop's next turn.
+
+    A write is a system call at once, and wakes who waits for it: a client would be woken for each half.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the transport of a connection."""
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        """Write what is held and this together; hold this where nothing is held."""
+        if self._held:
+            self._transport.write(self._held + data)
+            self._held = b""
+        else:
+            self._held = data
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if self._held:
+            self._transport.write(self._held)
+            self._held = b""
+
+    def close(self) -> None:
+        """Write what is held, and close the transport."""
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Tell whether the transport is closing."""
+        return self._transport.is_closing()
+
+
 def protocol_with_timeout(header_s: float) -> type[HttpToolsProtocol]:
-    """Give uvicorn's HTTP protocol, with connections closed that send no whole request head in time.
+    """Give uvicorn's HTTP protocol, with joined writes, and without who sends no whole request head in time.
 
     uvicorn closes connections that idle after an answer, and none before their first request.
     """
 
     class Protocol(HttpToolsProtocol):
+        _joined: JoinedWrites
         _head_timer: asyncio.TimerHandle | None = None
+        _has_head = False
 
         # Narrower than asyncio's, as uvicorn has it.
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self._joined = JoinedWrites(transport, self.loop)
             self._head_timer = self.loop.call_later(header_s, transport.close)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            is_answered = self.cycle is not None and self.cycle.response_complete
+            if self._has_head and not is_answered:
+                self._stop_timer()
+            elif self._head_timer is None:
+                # A further request on the connection, of which a part is here, or nothing but line ends.
+                self._head_timer = self.loop.call_later(header_s, self.transport.close)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            if self._head_timer is None:
-                # A further request on the connection.
-                self._head_timer = self.loop.call_later(header_s, self.transport.close)
+            self._has_head = False
 
         def on_headers_complete(self) -> None:
-            self._stop_timer()
+            self._has_head = True
+            before = self.cycle
             super().on_headers_complete()
+            if self.cycle is not before:
+                # Its task has not begun yet. An upgrade to WebSockets makes none.
+                self.cycle.transport = self._joined  # type: ignore[assignment]
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()

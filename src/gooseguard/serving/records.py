@@ -53,7 +53,7 @@ class RowMaker:
             row["action"] = row["flagged"] = row["scores"] = None
             row["error"] = outcome.type
         else:
-            row["action"] = outcome.action.value
+            row["action"] = str(outcome.action)
             row["flagged"] = [category for category, is_flagged in outcome.flagged.items() if is_flagged]
             row["scores"] = dict(outcome.scores.values)
             row["error"] = None
