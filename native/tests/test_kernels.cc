@@ -267,7 +267,7 @@ void test_norm_and_mix(const Kernels& kernels, int m, int c) {
   for (const Dtype dtype : kDtypes) {
     const auto mixed = [&](const Kernels& by, OwnRows& rows, OwnRows& own_rows, Guarded<float>& last,
                            float* normed, float* difference) {
-      Guarded<float> scratch(3 * c);
+      Guarded<float> scratch((2 + kLerpsAtOnce) * c);
       std::copy(shift.begin(), shift.end(), last.data());
       by.mix({x.data(), m, c, norm, last.data(), 1, {mu.data()}, {rows.rows}, scratch.data(), normed,
               difference});

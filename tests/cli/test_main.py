@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gooseguard.cli import main
+from gooseguard.codec import extension
+
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_scorer.py"))]
 ENVIRONMENT = os.environ | {"COLUMNS": "80", "PYTHONUTF8": "1"}
 
@@ -150,3 +153,28 @@ def test_a_terminal_of_ascii_only(policy):
         [*FAKE, "score", "a moron", "--policy", policy, "--spans"], capture_output=True, **options, check=True
     )
     assert b"#" * 19 in outcome.stdout
+
+
+def score_with_isa(isa):
+    return subprocess.run(
+        [sys.executable, "-m", "gooseguard", "score", "hello", "--json"],
+        env=ENVIRONMENT | {"GOOSEGUARD_ISA": isa},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(bool(extension.problem()), reason="no native extension")
+def test_an_unknown_instruction_set_is_an_error():
+    outcome = score_with_isa("avx9")
+    assert outcome.returncode == 2
+    assert outcome.stdout == ""
+    assert "instruction set is 'avx9', which is unknown; expected one of" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.skipif(bool(extension.problem()), reason="no native extension")
+def test_an_instruction_set_can_be_forced(monkeypatch):
+    monkeypatch.setenv("GOOSEGUARD_ISA", "scalar")
+    assert main.load_scorer(None, threads=1, spans=False).isa == "scalar"

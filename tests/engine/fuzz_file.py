@@ -23,10 +23,12 @@ import atheris
 from gooseguard.codec import scores, text_model, tokenizer
 from gooseguard.codec.scores import Calibration
 from gooseguard.codec.text_model import TextModelConfig, model_digest
+from gooseguard.core.content import Content
 from gooseguard.core.errors import GooseguardError
 from gooseguard.engine import file, stored
 from gooseguard.engine.file import read_engine_file, write_engine_file
 from gooseguard.engine.native import NativeBackbone
+from gooseguard.engine.scorer import TextScorer
 
 _path = Path(__file__).parents[1] / "contracts" / "tiny_text_model.py"
 _spec = importlib.util.spec_from_file_location("tiny_text_model", _path)
@@ -38,12 +40,13 @@ PATH = FOLDER / "fuzzed.safetensors"
 
 
 def whole_files() -> list[bytes]:
-    """Give the bytes of a tiny model's file in each dtype."""
-    model = tiny.make_model()
+    """Give the bytes of tiny models' files, with and without an n-gram head, in each dtype."""
     files = []
-    for dtype in ("f32", "bf16", "int8"):
-        write_engine_file(PATH, model, dtype, model.digest())
-        files.append(PATH.read_bytes())
+    for n_pairs in (0, 200):
+        model = tiny.make_model(n_pairs=n_pairs)
+        for dtype in ("f32", "bf16", "int8"):
+            write_engine_file(PATH, model, dtype, model.digest())
+            files.append(PATH.read_bytes())
     return files
 
 
@@ -95,7 +98,7 @@ def read(data: bytes) -> None:
     try:
         found = read_engine_file(PATH)
         backbone = NativeBackbone(found.model.config.backbone, found.stored)
-        backbone.pool([[1, 2, 3]])
+        TextScorer(found, backbone).score([Content.from_text("a bc"), Content.from_text("d")])
         read_engine_file(PATH, verify=True)
     except GooseguardError:
         pass

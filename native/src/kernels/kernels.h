@@ -46,6 +46,14 @@ struct Rows {
 // are.
 inline constexpr int kSpareRows = 12 + 64 + 1;
 
+// The rows from `first` on.
+inline Rows rows_from(Rows rows, std::ptrdiff_t first) {
+  rows.data = static_cast<char*>(rows.data) + first * rows.stride;
+  rows.scale += first;
+  rows.zero += first;
+  return rows;
+}
+
 // Weights as a product reads them. An int8 weight is scale * stored, stored signed.
 struct Matrix {
   Dtype dtype = Dtype::kF32;
@@ -83,6 +91,9 @@ struct Norm {
 
 inline constexpr int kMaxLerps = 7;
 
+// Lerps of one dtype that are made at once.
+inline constexpr int kLerpsAtOnce = 3;
+
 // One sequence's rows: layer norm, then for each lerp  n + (previous n - n) * mu  in the dtype of its
 // product.
 struct Mix {
@@ -94,7 +105,7 @@ struct Mix {
   int n_lerps = 0;
   const float* mu[kMaxLerps] = {};  // (C) each
   Rows out[kMaxLerps] = {};
-  float* scratch = nullptr;  // (3, C)
+  float* scratch = nullptr;  // (2 + kLerpsAtOnce, C)
   // (M, C), written, or none: the normalised rows, and previous n - n, for lerps that depend on the token.
   float* normed = nullptr;
   float* difference = nullptr;

@@ -91,53 +91,66 @@ inline void quantise(const float* x, int k, float low, float high, const Rows& o
   }
 }
 
-// Write one row of k values, at(i, lanes) from i on, in the dtype of `out`. Integers take two passes, as their
-// range must be known: `scratch` (k) holds the values between.
-template <typename V>
-inline void write_values(int k, const Rows& out, int m, float* scratch, auto at) {
-  char* memory = static_cast<char*>(out.data) + m * out.stride;
-  if (out.dtype == Dtype::kF32) {
-    auto* row = reinterpret_cast<float*>(memory);
-    each<V>(k, [&](int i, auto lanes) { store(at(i, lanes), row + i, lanes); });
-  } else if (out.dtype == Dtype::kBf16) {
-    auto* row = reinterpret_cast<std::uint16_t*>(memory);
-    each<V>(k, [&](int i, auto lanes) {
-      if constexpr (requires { lanes.n; }) {
-        V::store_bf16_first(at(i, lanes), row + i, lanes.n);
-      } else {
-        V::store_bf16(at(i, lanes), row + i);
-      }
-    });
-    if (k % 2 != 0) {
-      row[k] = 0;
-    }
+// Write one vector of a row that is f32 or bf16.
+template <typename V, Dtype kDtype>
+inline void write_vector(V v, void* row, int i, auto lanes) {
+  if constexpr (kDtype == Dtype::kF32) {
+    store(v, static_cast<float*>(row) + i, lanes);
+  } else if constexpr (requires { lanes.n; }) {
+    V::store_bf16_first(v, static_cast<std::uint16_t*>(row) + i, lanes.n);
   } else {
-    V low = V::set(0.0F);
-    V high = V::set(0.0F);
-    each<V>(k, [&](int i, auto lanes) {
-      const V v = at(i, lanes);
-      store(v, scratch + i, lanes);
-      low = V::min(low, v);
-      high = V::max(high, v);
-    });
-    quantise<V>(scratch, k, V::lowest(low), V::highest(high), out, m);
+    V::store_bf16(v, static_cast<std::uint16_t*>(row) + i);
+  }
+}
+
+// Write kCount rows of k values each, at(row, i, lanes) from i on, all in kDtype. Integers take two passes, as
+// their range must be known: `scratch` (kCount, k) holds the values between.
+template <typename V, Dtype kDtype, std::size_t kCount>
+inline void write_rows(int k, const Rows* out, int m, float* scratch, auto at) {
+  void* rows[kCount];
+  V low[kCount], high[kCount];
+  for (std::size_t n = 0; n < kCount; ++n) {
+    rows[n] = static_cast<char*>(out[n].data) + m * out[n].stride;
+    low[n] = high[n] = V::set(0.0F);
+  }
+  each<V>(k, [&](int i, auto lanes) {
+    for (std::size_t n = 0; n < kCount; ++n) {
+      const V v = at(n, i, lanes);
+      if constexpr (kDtype == Dtype::kInt8) {
+        store(v, scratch + std::ptrdiff_t(n) * k + i, lanes);
+        low[n] = V::min(low[n], v);
+        high[n] = V::max(high[n], v);
+      } else {
+        write_vector<V, kDtype>(v, rows[n], i, lanes);
+      }
+    }
+  });
+  for (std::size_t n = 0; n < kCount; ++n) {
+    if constexpr (kDtype == Dtype::kInt8) {
+      quantise<V>(scratch + std::ptrdiff_t(n) * k, k, V::lowest(low[n]), V::highest(high[n]), out[n], m);
+    } else if (kDtype == Dtype::kBf16 && k % 2 != 0) {
+      static_cast<std::uint16_t*>(rows[n])[k] = 0;
+    }
   }
 }
 
 template <typename V>
 inline void write_row(const float* x, int k, const Rows& out, int m) {
-  if (out.dtype != Dtype::kInt8) {
-    write_values<V>(k, out, m, nullptr, [&](int i, auto lanes) { return load<V>(x + i, lanes); });
-    return;
+  const auto at = [&](std::size_t, int i, auto lanes) { return load<V>(x + i, lanes); };
+  if (out.dtype == Dtype::kF32) {
+    write_rows<V, Dtype::kF32, 1>(k, &out, m, nullptr, at);
+  } else if (out.dtype == Dtype::kBf16) {
+    write_rows<V, Dtype::kBf16, 1>(k, &out, m, nullptr, at);
+  } else {
+    V low = V::set(0.0F);
+    V high = V::set(0.0F);
+    each<V>(k, [&](int i, auto lanes) {
+      const V v = load<V>(x + i, lanes);
+      low = V::min(low, v);
+      high = V::max(high, v);
+    });
+    quantise<V>(x, k, V::lowest(low), V::highest(high), out, m);
   }
-  V low = V::set(0.0F);
-  V high = V::set(0.0F);
-  each<V>(k, [&](int i, auto lanes) {
-    const V v = load<V>(x + i, lanes);
-    low = V::min(low, v);
-    high = V::max(high, v);
-  });
-  quantise<V>(x, k, V::lowest(low), V::highest(high), out, m);
 }
 
 template <typename V>
@@ -147,27 +160,42 @@ void convert(const float* x, std::ptrdiff_t stride, int m, int k, const Rows& ou
   }
 }
 
+// What a layer norm takes from a row: normed is (x - mean) * scale.
+struct Statistics {
+  float mean;
+  float scale;
+};
+
 template <typename V>
-inline void norm_row(const float* x, int n, const Norm& norm, float* out) {
+inline Statistics statistics(const float* x, int n, float epsilon) {
   V sum = V::set(0.0F);
   each<V>(n, [&](int i, auto lanes) { sum = sum + load<V>(x + i, lanes); });
   const float mean = V::sum(sum) / static_cast<float>(n);
   V squares = V::set(0.0F);
   each<V>(n, [&](int i, auto lanes) {
     V centred = load<V>(x + i, lanes) - V::set(mean);
-    store(centred, out + i, lanes);
     if constexpr (requires { lanes.n; }) {
       // Lanes that are not there hold -mean; read back, they hold 0.
-      centred = load<V>(out + i, lanes);
+      float rest[V::kLanes];
+      centred.store(rest);
+      centred = load<V>(rest, lanes);
     }
     squares = V::fma(centred, centred, squares);
   });
   const float variance = V::sum(squares) / static_cast<float>(n);
-  const V scale = V::set(1.0F / root(variance + norm.epsilon));
-  each<V>(n, [&](int i, auto lanes) {
-    const V normed = load<V>(out + i, lanes) * scale;
-    store(V::fma(normed, load<V>(norm.weight + i, lanes), load<V>(norm.bias + i, lanes)), out + i, lanes);
-  });
+  return {mean, 1.0F / root(variance + epsilon)};
+}
+
+template <typename V>
+inline V normed_at(const float* x, int i, auto lanes, Statistics of, const Norm& norm) {
+  const V normed = (load<V>(x + i, lanes) - V::set(of.mean)) * V::set(of.scale);
+  return V::fma(normed, load<V>(norm.weight + i, lanes), load<V>(norm.bias + i, lanes));
+}
+
+template <typename V>
+inline void norm_row(const float* x, int n, const Norm& norm, float* out) {
+  const Statistics of = statistics<V>(x, n, norm.epsilon);
+  each<V>(n, [&](int i, auto lanes) { store(normed_at<V>(x, i, lanes, of, norm), out + i, lanes); });
 }
 
 template <typename V>
@@ -177,31 +205,71 @@ void layer_norm(const float* x, int m, int c, const Norm& norm, float* out) {
   }
 }
 
-// One lerp of a row of c values, as the next product reads it; `lerped` is memory for a row.
-template <typename V>
-inline void lerp_row(const float* normed, const float* difference, const float* mu, int c, float* lerped,
-                     const Rows& out, int m) {
-  write_values<V>(c, out, m, lerped, [&](int i, auto lanes) {
-    return V::fma(load<V>(difference + i, lanes), load<V>(mu + i, lanes), load<V>(normed + i, lanes));
+// kCount lerps of a row of c values, as the next products read them; `lerped` is memory for as many rows.
+template <typename V, Dtype kDtype, std::size_t kCount>
+inline void lerp_rows(const float* normed, const float* difference, const float* const* mu, int c,
+                      float* lerped, const Rows* out, int m) {
+  const float* shares[kCount];
+  for (std::size_t n = 0; n < kCount; ++n) {
+    shares[n] = mu[n];
+  }
+  write_rows<V, kDtype, kCount>(c, out, m, lerped, [&](std::size_t n, int i, auto lanes) {
+    return V::fma(load<V>(difference + i, lanes), load<V>(shares[n] + i, lanes), load<V>(normed + i, lanes));
   });
+}
+
+// Lerps of a row that are of one dtype.
+template <typename V, Dtype kDtype>
+inline void lerp_all(const float* normed, const float* difference, const float* const* mu, int count, int c,
+                     float* lerped, const Rows* out, int m) {
+  int n = 0;
+  for (; n + kLerpsAtOnce <= count; n += kLerpsAtOnce) {
+    lerp_rows<V, kDtype, kLerpsAtOnce>(normed, difference, mu + n, c, lerped, out + n, m);
+  }
+  for (; n < count; ++n) {
+    lerp_rows<V, kDtype, 1>(normed, difference, mu + n, c, lerped, out + n, m);
+  }
+}
+
+// Lerps of a row; those that follow each other and are of one dtype go together.
+template <typename V>
+inline void lerp_row(const float* normed, const float* difference, const float* const* mu, int count, int c,
+                     float* lerped, const Rows* out, int m) {
+  for (int n = 0; n < count;) {
+    const Dtype dtype = out[n].dtype;
+    const int first = n;
+    while (n < count && out[n].dtype == dtype) {
+      ++n;
+    }
+    const auto run = dtype == Dtype::kF32    ? lerp_all<V, Dtype::kF32>
+                     : dtype == Dtype::kBf16 ? lerp_all<V, Dtype::kBf16>
+                                             : lerp_all<V, Dtype::kInt8>;
+    run(normed, difference, mu + first, n - first, c, lerped, out + first, m);
+  }
 }
 
 template <typename V>
 void mix(const Mix& mix) {
+  // The sums of a row wait for each other; those of several rows do not.
+  constexpr int kRows = 8;
+  Statistics of[kRows];
   float* lerped = mix.scratch + 2 * std::ptrdiff_t(mix.c);
   for (int m = 0; m < mix.m; ++m) {
+    if (m % kRows == 0) {
+      for (int i = 0; i < kRows && m + i < mix.m; ++i) {
+        of[i] = statistics<V>(mix.x + std::ptrdiff_t(m + i) * mix.c, mix.c, mix.norm.epsilon);
+      }
+    }
     const std::ptrdiff_t row = std::ptrdiff_t(m) * mix.c;
     float* normed = mix.normed != nullptr ? mix.normed + row : mix.scratch;
     float* difference = mix.difference != nullptr ? mix.difference + row : mix.scratch + mix.c;
-    norm_row<V>(mix.x + row, mix.c, mix.norm, normed);
     each<V>(mix.c, [&](int i, auto lanes) {
-      const V n = load<V>(normed + i, lanes);
+      const V n = normed_at<V>(mix.x + row, i, lanes, of[m % kRows], mix.norm);
+      store(n, normed + i, lanes);
       store(load<V>(mix.shift + i, lanes) - n, difference + i, lanes);
       store(n, mix.shift + i, lanes);
     });
-    for (int lerp = 0; lerp < mix.n_lerps; ++lerp) {
-      lerp_row<V>(normed, difference, mix.mu[lerp], mix.c, lerped, mix.out[lerp], m);
-    }
+    lerp_row<V>(normed, difference, mix.mu, mix.n_lerps, mix.c, lerped, mix.out, m);
   }
 }
 
@@ -209,7 +277,8 @@ template <typename V>
 void lerp(const Lerp& p) {
   for (int m = 0; m < p.m; ++m) {
     const std::ptrdiff_t row = std::ptrdiff_t(m) * p.c;
-    lerp_row<V>(p.normed + row, p.difference + row, p.mu + row, p.c, p.scratch, p.out, m);
+    const float* mu = p.mu + row;
+    lerp_row<V>(p.normed + row, p.difference + row, &mu, 1, p.c, p.scratch, &p.out, m);
   }
 }
 
@@ -283,14 +352,14 @@ void read_out(const ReadOut& p) {
     for (int h = 0; h < n_heads; ++h) {
       const int channel = h * p.head;
       const std::ptrdiff_t place = std::ptrdiff_t(m) * p.c + channel;
-      float* out = p.scratch + channel;
-      norm_row<V>(p.y + place, p.head, {p.norm.weight + channel, p.norm.bias + channel, p.norm.epsilon}, out);
+      const Norm norm{p.norm.weight + channel, p.norm.bias + channel, p.norm.epsilon};
+      const Statistics of = statistics<V>(p.y + place, p.head, norm.epsilon);
       each<V>(p.head, [&](int i, auto lanes) {
-        V y = load<V>(out + i, lanes);
+        V y = normed_at<V>(p.y + place, i, lanes, of, norm);
         if (p.bonus != nullptr) {
           y = V::fma(V::set(p.bonus[m * n_heads + h]), load<V>(p.v + place + i, lanes), y);
         }
-        store(y * load<V>(p.g + place + i, lanes), out + i, lanes);
+        store(y * load<V>(p.g + place + i, lanes), p.scratch + channel + i, lanes);
       });
     }
     write_row<V>(p.scratch, p.c, p.out, m);

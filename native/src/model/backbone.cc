@@ -13,6 +13,9 @@ using kernels::Rows;
 
 constexpr std::ptrdiff_t kAlignment = 64;
 
+// Rows of what `mix` keeps of a row.
+constexpr std::ptrdiff_t kMixRows = 2 + kernels::kLerpsAtOnce;
+
 std::ptrdiff_t aligned(std::ptrdiff_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 int widest_inner(const Config& config) {
@@ -50,7 +53,7 @@ void take_memory(Pass& pass, Scratch& scratch) {
   const std::ptrdiff_t inner = widest_inner(config), shares = std::ptrdiff_t{kInputs} * config.rank_mix;
   const auto arrays = arrays_of(config.version);
   scratch.reset(std::ptrdiff_t(arrays.size()) * aligned(4 * T * C) + aligned(4 * T * (C / N)) +
-                aligned(4 * T * inner) + aligned(4 * T * shares) + aligned(4 * N * N) + aligned(12 * C) +
+                aligned(4 * T * inner) + aligned(4 * T * shares) + aligned(4 * N * N) + aligned(4 * kMixRows * C) +
                 kernels::kMaxLerps * rows_bytes(T, C) + rows_bytes(T, inner) +
                 aligned(kernels::kSpareRows * kernels::row_bytes(Dtype::kF32, config.n_ffn)));
   for (const auto array : arrays) {
@@ -60,7 +63,7 @@ void take_memory(Pass& pass, Scratch& scratch) {
   pass.hidden = scratch.take<float>(T * inner);
   pass.shares = scratch.take<float>(T * shares);
   pass.wkv = scratch.take<float>(N * N);
-  pass.row = scratch.take<float>(3 * C);
+  pass.row = scratch.take<float>(kMixRows * C);
   for (Rows& rows : pass.lerps) {
     rows = take_rows(scratch, pass.T, config.n_embd);
   }

@@ -65,11 +65,7 @@ void mix(Pass& pass, const kernels::Norm& norm, std::vector<float> State::* shif
     mix.normed = keeps_inputs ? pass.normed + place : nullptr;
     mix.difference = keeps_inputs ? pass.difference + place : nullptr;
     for (std::size_t i = 0; i < lerps.size(); ++i) {
-      Rows out = pass.lerps[i];
-      out.data = static_cast<char*>(out.data) + segment.begin * out.stride;
-      out.scale += segment.begin;
-      out.zero += segment.begin;
-      mix.out[i] = out;
+      mix.out[i] = kernels::rows_from(pass.lerps[i], segment.begin);
     }
     pass.kernels.mix(mix);
   }

@@ -25,7 +25,7 @@ struct Pass {
   float* hidden = nullptr;  // (T, the widest inner)
   float* shares = nullptr;  // (T, kInputs * rank_mix)
   float* wkv = nullptr;     // (N, N), where no state is kept
-  float* row = nullptr;     // (3, C)
+  float* row = nullptr;     // (2 + kLerpsAtOnce, C)
   kernels::Rows lerps[kernels::kMaxLerps];
   kernels::Rows inner;  // (T, F) or (T, rank), the rows between two products
   void* spare = nullptr;  // for the product of the FFN's inner rows, of which many values are zero

@@ -50,12 +50,25 @@ void time_mix(Pass& pass, const Layer& layer, std::ptrdiff_t i) {
   product(pass, out, layer.output, Activation::kNone, nullptr, pass.x, Store::kAddF32);
 }
 
+// Rows of the channel mix that go through it at once, a multiple of a tile's 12, and up to which size of its
+// weights: then weights and the rows between the two products stay in the second-level cache.
+constexpr int kChannelMixRows = 48;
+constexpr std::ptrdiff_t kChannelMixBytes = 1 << 20;
+
 void channel_mix(Pass& pass, const Layer& layer, std::ptrdiff_t i) {
   const Lerp lerp[] = {{layer.ffn_x_k, &layer.ffn_key}};
   mix(pass, layer.ln2, &State::ffn_shift, i, lerp);
-  const Rows inner =
-      product_rows(pass, pass.lerps[0], layer.ffn_key, Activation::kSquaredRelu, layer.ffn_value);
-  product(pass, inner, layer.ffn_value, Activation::kNone, nullptr, pass.x, Store::kAddF32);
+  const kernels::Matrix& up = layer.ffn_key;
+  const bool is_small = 2 * kernels::tile_bytes(up.dtype, up.n, up.k) <= kChannelMixBytes;
+  const int step = is_small ? kChannelMixRows : pass.T;
+  Pass part = pass;
+  for (int first = 0; first < pass.T; first += step) {
+    part.T = std::min(step, pass.T - first);
+    const Rows inner = product_rows(part, kernels::rows_from(pass.lerps[0], first), layer.ffn_key,
+                                    Activation::kSquaredRelu, layer.ffn_value);
+    product(part, inner, layer.ffn_value, Activation::kNone, nullptr,
+            pass.x + std::ptrdiff_t(first) * pass.C, Store::kAddF32);
+  }
 }
 
 }  // namespace
