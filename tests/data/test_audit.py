@@ -19,7 +19,8 @@ def record(row_id, text, labels, *, cluster="", split="train", language="en"):
     content = Content.from_text(text, language)
     source = row_id.partition("/")[0]
     made = to_record(SourceRow(Example(row_id, content, labels, (), source), {}, ""), None)
-    return made | {"cluster": cluster, "split": split}
+    # A cluster is a key: 16 hex digits.
+    return made | {"cluster": cluster and cluster.rjust(16, "0"), "split": split}
 
 
 def write_dataset(folder, records):
@@ -41,11 +42,11 @@ def merged(*records):
 @pytest.fixture
 def folder(tmp_path):
     rows = [
-        merged(record("a/1", "x" * 30, {"hate": 1.0}, cluster="k1"), record("b/1", "x" * 30, {"hate": 0.0})),
-        record("a/2", "x" * 60, {"hate": 1.0, "spam": 1.0}, cluster="k2"),
-        record("b/2", "y" * 60, {"hate": 0.0, "spam": 0.0}, cluster="k2"),
-        record("b/3", "z" * 60, {}, cluster="k3", split="val", language="de"),
-        record("c/1", "z" * 61, {"spam": 0.25}, cluster="k3", split="test"),
+        merged(record("a/1", "x" * 30, {"hate": 1.0}, cluster="a1"), record("b/1", "x" * 30, {"hate": 0.0})),
+        record("a/2", "x" * 60, {"hate": 1.0, "spam": 1.0}, cluster="a2"),
+        record("b/2", "y" * 60, {"hate": 0.0, "spam": 0.0}, cluster="a2"),
+        record("b/3", "z" * 60, {}, cluster="a3", split="val", language="de"),
+        record("c/1", "z" * 61, {"spam": 0.25}, cluster="a3", split="test"),
     ]
     return write_dataset(tmp_path / "set", rows)
 

@@ -1,6 +1,7 @@
 """A dataset -> what is in it: composition, duplicates across sources, leaks, drift. Ids, never contents.
 
-Reads shards row by row; holds a few numbers a row, and the ids of rows that stand in more than one source.
+Reads shards row by row, twice; holds a number a row, and the ids of rows that have near duplicates or stand
+in more than one source. The drift between two builds holds the ids of both.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from gooseguard.data.split import SPLITS
 from gooseguard.data.tables import import_arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 POSITIVE = 0.5
 """Label from which a row counts as positive."""
+
+COLUMNS = ("id", "parts", "labels", "subgroups", "source", "native", "split", "language", "cluster")
+"""What is read of each row."""
 
 LENGTHS = (0, 20, 50, 100, 200, 500, 1000, 5000)
 """Bounds, in characters, by which texts are counted."""
@@ -33,6 +37,7 @@ LENGTHS = (0, 20, 50, 100, 200, 500, 1000, 5000)
 class _Tally:
     """What is counted while rows pass."""
 
+    shared: frozenset[str]
     rows: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     labels: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     clusters: dict[str, list[tuple[str, str, str]]] = field(default_factory=lambda: defaultdict(list))
@@ -51,8 +56,8 @@ def audit(folder: Path) -> dict[str, Any]:
         raise ArtefactError(
             f"dataset {folder.name}: is of format version 1, which has no clusters; build it with: data build"
         )
-    tally = _Tally()
-    for row in _rows(folder):
+    tally = _Tally(shared=_shared_clusters(folder))
+    for row in read_rows(folder, COLUMNS):
         _count(tally, row)
     near = _near_groups(tally)
     return {
@@ -84,13 +89,30 @@ def audit(folder: Path) -> dict[str, Any]:
     }
 
 
-def _rows(folder: Path) -> Iterator[dict[str, Any]]:
+def read_rows(folder: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Give some columns of every row, of train first; a map is a list of pairs.
+
+    Raises:
+        ArtefactError: the folder is no dataset.
+    """
     parquet = import_arrow("pyarrow.parquet")
-    columns = ["id", "parts", "labels", "subgroups", "source", "native", "split", "language", "cluster"]
     for split in SPLITS:
         for path in shard_paths(folder, split):
-            for batch in parquet.ParquetFile(path).iter_batches(batch_size=4096, columns=columns):
+            for batch in parquet.ParquetFile(path).iter_batches(batch_size=4096, columns=list(columns)):
                 yield from batch.to_pylist()
+
+
+def _shared_clusters(folder: Path) -> frozenset[str]:
+    """Give the clusters of more than one row: of most there is one, and nothing to remember of it."""
+    parquet = import_arrow("pyarrow.parquet")
+    keys = [
+        np.array([int(key or "0", 16) for key in batch.column(0).to_pylist()], np.uint64)
+        for split in SPLITS
+        for path in shard_paths(folder, split)
+        for batch in parquet.ParquetFile(path).iter_batches(columns=["cluster"])
+    ]
+    found, counts = np.unique(np.concatenate([np.zeros(0, np.uint64), *keys]), return_counts=True)
+    return frozenset(f"{key:016x}" for key in found[counts > 1].tolist())
 
 
 def _count(tally: _Tally, row: Mapping[str, Any]) -> None:
@@ -113,7 +135,7 @@ def _count(tally: _Tally, row: Mapping[str, Any]) -> None:
         for category, label in entry.get("labels", dict(row["labels"])).items():
             tally.labels[category, source][label >= POSITIVE] += 1
     tally.labelled += bool(row["labels"])
-    if row["cluster"]:
+    if row["cluster"] in tally.shared:
         tally.clusters[row["cluster"]].append((row["id"], row["source"], row["split"]))
 
 
@@ -206,7 +228,10 @@ def drift(old: Path, new: Path) -> dict[str, Any]:
 
     Source: N. Siddiqi, "Credit Risk Scorecards", 2006, chapter 8 (population stability index).
     """
-    before, after = ({row["id"]: _state(row) for row in _rows(folder)} for folder in (old, new))
+    before, after = (
+        {row["id"]: _state(row) for row in read_rows(folder, ["id", "split", "labels"])}
+        for folder in (old, new)
+    )
     both = before.keys() & after.keys()
     reports = [audit(folder) for folder in (old, new)]
     return {

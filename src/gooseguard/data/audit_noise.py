@@ -10,15 +10,16 @@ Source: Northcutt, Jiang and Chuang, "Confident Learning", JAIR 70, 2021; here w
 
 from __future__ import annotations
 
+import heapq
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gooseguard.core.content import Modality
 from gooseguard.core.extras import import_extra
-from gooseguard.data.audit import POSITIVE
+from gooseguard.data.audit import POSITIVE, read_rows
 from gooseguard.data.plans import row_chance
-from gooseguard.data.shards import read_split
-from gooseguard.data.split import SPLITS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,10 @@ LISTED = 20
 """Worst rows listed for each category."""
 
 
+_Drawn = tuple[float, str, str, str, float]
+"""The number by which a row is drawn, the greatest first; its id, cluster, text and label."""
+
+
 def estimate_noise(folder: Path, most_rows: int = 20_000) -> dict[str, Any]:
     """Give, for each category, the share of doubted labels among positives and negatives, and the worst rows.
 
@@ -44,27 +49,30 @@ def estimate_noise(folder: Path, most_rows: int = 20_000) -> dict[str, Any]:
     Raises:
         ConfigError: scikit-learn is not installed.
     """
-    rows: dict[str, list[tuple[float, str, str, str, float]]] = {}
-    for split in SPLITS:
-        for row in read_split(folder, split):
-            example = row.example
-            texts = [part.text for part in example.content.parts if part.modality == "text"]
-            if not texts:
-                continue
-            chance = row_chance(example.id, 0)
-            for category, label in example.annotated.items():
-                entry = (chance, example.id, row.cluster, "\n".join(texts), label)
-                rows.setdefault(category, []).append(entry)
-    found = {}
-    for category, members in sorted(rows.items()):
-        members.sort()
-        n_positive = sum(entry[4] >= POSITIVE for entry in members)
-        if min(n_positive, len(members) - n_positive) >= LEAST:
-            found[category] = _of_category(members[:most_rows])
-    return found
+    drawn: dict[str, list[_Drawn]] = defaultdict(list)
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for row in read_rows(folder, ["id", "parts", "labels", "cluster"]):
+        texts = [part["text"] for part in row["parts"] if part["modality"] == Modality.TEXT]
+        if not texts:
+            continue
+        chance, text = row_chance(row["id"], 0), "\n".join(texts)
+        for category, label in row["labels"]:
+            counts[category][label >= POSITIVE] += 1
+            entry = (-chance, row["id"], row["cluster"], text, label)
+            heap = drawn[category]
+            # The smallest so far: memory does not grow with the dataset.
+            if len(heap) < most_rows:
+                heapq.heappush(heap, entry)
+            elif entry > heap[0]:
+                heapq.heapreplace(heap, entry)
+    return {
+        category: _of_category(sorted(heap, reverse=True))
+        for category, heap in sorted(drawn.items())
+        if min(counts[category]) >= LEAST
+    }
 
 
-def _of_category(members: list[tuple[float, str, str, str, float]]) -> dict[str, Any]:
+def _of_category(members: list[_Drawn]) -> dict[str, Any]:
     truth = np.array([entry[4] >= POSITIVE for entry in members])
     folds = np.array([int(row_chance(entry[2], 1) * FOLDS) for entry in members])
     chances = np.full(truth.size, np.nan)
