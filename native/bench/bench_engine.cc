@@ -78,7 +78,12 @@ class Model {
  public:
   Model(const Config& config, Dtype dtype) : config_(config), dtype_(dtype) {
     const int C = config.n_embd, F = config.n_ffn;
-    floats("emb.weight", config.vocab_size * C, -0.5F, 0.5F);
+    if (dtype == Dtype::kF32) {
+      floats("emb.weight", config.vocab_size * C, -0.5F, 0.5F);
+    } else {
+      // As in a file of these dtypes.
+      embedding(static_cast<std::size_t>(config.vocab_size) * static_cast<std::size_t>(C));
+    }
     norm("blocks.0.ln0");
     norm("ln_out");
     for (int i = 0; i < config.n_layer; ++i) {
@@ -135,6 +140,14 @@ class Model {
   void floats(const std::string& name, int n, float low, float high) {
     const auto count = static_cast<std::size_t>(n);
     tensors_[name] = {Dtype::kF32, draw(count, low, high).data(), count * 4};
+  }
+  void embedding(std::size_t n) {
+    auto* place = reinterpret_cast<char*>(draw(n / 2, 0.0F, 1.0F).data());
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto bits = static_cast<std::uint16_t>((generator_() % 2 << 15) | (0x3E80U + generator_() % 128));
+      std::memcpy(place + 2 * i, &bits, 2);
+    }
+    tensors_["emb.weight"] = {Dtype::kBf16, place, 2 * n};
   }
   void norm(const std::string& prefix) {
     floats(prefix + ".weight", config_.n_embd, 0.8F, 1.2F);

@@ -8,8 +8,8 @@ namespace gooseguard::kernels {
 const Kernels& avx2() {
   static constexpr Kernels kTable{"avx2",             product<Avx2, Vector>, mix<Vector>,
                                   prepare<Vector>,    wkv<Vector, 2>,        read_out<Vector>,
-                                  layer_norm<Vector>, convert<Vector>,       activate<Vector>,
-                                  lerp<Vector>,       wkv6<Vector, 4>,       add_gated<Vector>};
+                                  layer_norm<Vector>, convert<Vector>,       lerp<Vector>,
+                                  wkv6<Vector, 4>,    add_gated<Vector>};
   return kTable;
 }
 

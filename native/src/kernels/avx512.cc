@@ -148,8 +148,8 @@ struct Avx512 {
 const Kernels& avx512() {
   static constexpr Kernels kTable{"avx512",           product<Avx512, Vector>, mix<Vector>,
                                   prepare<Vector>,    wkv<Vector, 4>,          read_out<Vector>,
-                                  layer_norm<Vector>, convert<Vector>,         activate<Vector>,
-                                  lerp<Vector>,       wkv6<Vector, 4>,         add_gated<Vector>};
+                                  layer_norm<Vector>, convert<Vector>,       lerp<Vector>,
+                                  wkv6<Vector, 4>,    add_gated<Vector>};
   return kTable;
 }
 

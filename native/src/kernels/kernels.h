@@ -198,8 +198,6 @@ struct Kernels {
   void (*layer_norm)(const float* x, int m, int c, const Norm& norm, float* out);
   // x (M, K) to rows of any dtype.
   void (*convert)(const float* x, std::ptrdiff_t stride, int m, int k, const Rows& out);
-  // x (n) to activation(x), in place.
-  void (*activate)(Activation activation, float* x, std::ptrdiff_t n);
   void (*lerp)(const Lerp& lerp);
   void (*wkv6)(const Wkv6& wkv);
   // Adds gate * value to x, n each.

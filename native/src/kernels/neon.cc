@@ -126,8 +126,8 @@ struct Neon {
 const Kernels& neon() {
   static constexpr Kernels kTable{"neon",             product<Neon, Vector>, mix<Vector>,
                                   prepare<Vector>,    wkv<Vector, 4>,        read_out<Vector>,
-                                  layer_norm<Vector>, convert<Vector>,       activate<Vector>,
-                                  lerp<Vector>,       wkv6<Vector, 4>,       add_gated<Vector>};
+                                  layer_norm<Vector>, convert<Vector>,       lerp<Vector>,
+                                  wkv6<Vector, 4>,    add_gated<Vector>};
   return kTable;
 }
 

@@ -55,18 +55,6 @@ inline void each(int n, Work work) {
   }
 }
 
-template <typename V>
-void activate(Activation activation, float* x, std::ptrdiff_t n) {
-  for (std::ptrdiff_t i = 0; i < n; i += V::kLanes) {
-    if (i + V::kLanes <= n) {
-      activated(activation, V::load(x + i)).store(x + i);
-    } else {
-      const int rest = static_cast<int>(n - i);
-      activated(activation, V::load_first(x + i, rest)).store_first(x + i, rest);
-    }
-  }
-}
-
 // Write the values of one row, quantised; `low` and `high` bound them and have 0 between them.
 template <typename V>
 inline void quantise(const float* x, int k, float low, float high, const Rows& out, int m) {

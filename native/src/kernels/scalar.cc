@@ -32,12 +32,6 @@ float activated(Activation activation, float x) {
   return x;
 }
 
-void activate(Activation activation, float* x, std::ptrdiff_t n) {
-  for (std::ptrdiff_t i = 0; i < n; ++i) {
-    x[i] = activated(activation, x[i]);
-  }
-}
-
 // Stored values of one row of activations and one channel of weights.
 template <typename A, typename W, typename Sum, typename ReadA, typename ReadW>
 Sum dot(const A* row, const W* tile, int channel, int k, int group, ReadA read_a, ReadW read_w) {
@@ -286,7 +280,7 @@ void read_out(const ReadOut& p) {
 
 const Kernels& scalar() {
   static constexpr Kernels kTable{"scalar",   product, mix,      prepare, wkv,  read_out,
-                                  layer_norm, convert, activate, lerp,    wkv6, add_gated};
+                                  layer_norm, convert, lerp, wkv6, add_gated};
   return kTable;
 }
 
