@@ -80,6 +80,16 @@ def test_scores_say_which_modality_drove_them(text, image, expected):
     assert scores.applied == {"harm": expected}
 
 
+def test_without_drivers_scores_are_the_same_and_say_what_was_read():
+    contents = [both("4", b"-4"), Content.from_text("-3")]
+    full = scripted()
+    quick = FusionScorer(full.head, full._encoders, finds_drivers=False)
+    assert [scores.values for scores in quick.score(contents)] == [
+        scores.values for scores in full.score(contents)
+    ]
+    assert [scores.applied["harm"] for scores in quick.score(contents)] == [{TEXT, IMAGE}, {TEXT}]
+
+
 def test_with_one_modality_that_one_drove_it():
     text, image = scripted().score([Content.from_text("-3"), Content((picture(b"-3"),))])
     assert text.applied == {"harm": {TEXT}}

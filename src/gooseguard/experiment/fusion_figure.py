@@ -68,12 +68,11 @@ def draw_fusion(document: Mapping[str, Any], path: Path) -> None:
                     label=f"{kind}, {training}",
                 )
             panel.set_title(condition, fontsize=10, fontweight="bold", loc="left")
-            panel.set_xticks(
-                range(len(cases)), [f"harm in {case}" if case != "any" else "any" for case in cases]
-            )
+            panel.set_xticks(range(len(cases)), cases)
             panel.grid(axis="y", color="#d8dee4", linewidth=0.6)
             panel.set_axisbelow(b=True)
             panel.tick_params(axis="x", labelsize=8)
+        figure.supxlabel("where the harm lies", fontsize=10)
         figure.supylabel("ROC AUC", fontsize=10)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds), frameon=False)

@@ -155,8 +155,8 @@ class Reader(nn.Module):
         names = list(self.entries)
         found = {str(name): given for name, given in features.items()}
         n_item = len(found[names[0]].rows)
-        rows, masks = [self.question.expand(n_item, 1, -1)], []
-        masks.append(torch.ones(n_item, 1, dtype=torch.bool, device=self.question.device))
+        rows = [self.question.expand(n_item, 1, -1)]
+        masks = [torch.ones(n_item, 1, dtype=torch.bool, device=self.question.device)]
         for name in names:
             given = found[name]
             # Weight 0 alone would let a NaN through: 0 times NaN is NaN.

@@ -99,9 +99,13 @@ class FusionScorer:
         for name, tensor in sorted(self.head.state_dict().items()):
             state.update(name.encode())
             state.update(tensor.numpy(force=True).tobytes())
-        table = {str(modality): encoder.digest for modality, encoder in self._encoders.items()}
-        state.update(canonical_json([table, self.calibration.to_json()]).encode())
+        state.update(canonical_json([self.encoder_digests, self.calibration.to_json()]).encode())
         return f"fusion-{self.head.config.kind}@{state.hexdigest()[:DIGEST_DIGITS]}"
+
+    @property
+    def encoder_digests(self) -> dict[str, str]:
+        """Give the digest of the encoder of each modality."""
+        return {str(modality): encoder.digest for modality, encoder in self._encoders.items()}
 
     def score(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
         """Score contents: same order, same length.
