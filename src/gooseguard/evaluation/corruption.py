@@ -130,8 +130,11 @@ def _replace(
         if not is_hit.get(row):
             replaced.append(content)
             continue
-        others = tuple(part for part in content.parts if part.modality is not modality)
-        replaced.append(replace(content, parts=others + _parts(contents[next_one[row]], modality)))
+        # Where the first of its own stood, since some models read parts in order.
+        place = next(i for i, part in enumerate(content.parts) if part.modality is modality)
+        others = [part for part in content.parts if part.modality is not modality]
+        parts = (*others[:place], *_parts(contents[next_one[row]], modality), *others[place:])
+        replaced.append(replace(content, parts=parts))
     return replaced
 
 
