@@ -196,6 +196,7 @@ def test_the_whole_experiment_and_again_from_what_is_kept(tmp_path):
     made = write_fusion_report(found, document, tmp_path / "report")
     names = {
         "fusion.png",
+        "examples.png",
         "report.md",
         "results.json",
         *(f"robustness-{x}.png" for x in ("auc", "fpr", "fnr")),

@@ -9,7 +9,7 @@ import pytest
 from gooseguard.core.manifest import read_manifest
 from gooseguard.evaluation.robustness import Curve, Point
 from gooseguard.evaluation.runs import draw_runs
-from gooseguard.experiment.fusion import CONDITIONS, TRAININGS, Found, FusionExperiment
+from gooseguard.experiment.fusion import CONDITIONS, TRAININGS, Found, FusionExperiment, ItemsConfig
 from gooseguard.experiment.fusion_report import find_winners, tabulate, to_markdown, write_fusion_report
 from gooseguard.models.fusion import FusionKind
 
@@ -38,7 +38,7 @@ def make_found():
     labels = (CASES != "none").astype(float)
     rates = draw_runs(labels, scores["balanced", FusionKind.EARLY, "complete"], np.full(2, 0.5)).rates()
     return Found(
-        FusionExperiment(seeds=SEEDS, n_resamples=200),
+        FusionExperiment(seeds=SEEDS, n_resamples=200, items=ItemsConfig(n_val=30)),
         CASES,
         {(training, kind): [run, run] for training in TRAININGS for kind in FusionKind},
         scores,

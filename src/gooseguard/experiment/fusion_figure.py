@@ -1,15 +1,22 @@
-"""The fusion experiment's table to a figure: a panel a condition, AUC by where the harm lies."""
+"""The fusion experiment's figures: AUC by where the harm lies, a panel a condition; and some of its items."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
+from gooseguard.codec.image import read_frames
 from gooseguard.core.extras import import_extra
 from gooseguard.experiment.cost_figure import COLOURS, DPI, MARKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from gooseguard.experiment.scenes import Item
+
+N_SHOWN = 5
+"""Items of each case that are shown."""
 
 STEP = 0.12
 """Between the marks of one case."""
@@ -76,4 +83,38 @@ def draw_fusion(document: Mapping[str, Any], path: Path) -> None:
         figure.supylabel("ROC AUC", fontsize=10)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds), frameon=False)
+        figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def draw_examples(items: Sequence[Item], path: Path) -> None:
+    """Draw the first items of each case, picture over caption, a line a case.
+
+    Args:
+        items: of all cases; best not of the test split.
+        path: `.png` or `.svg`; replaced.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    shown: dict[str, list[Item]] = {}
+    for item in items:
+        own = shown.setdefault(item.case.value, [])
+        if len(own) < N_SHOWN:
+            own.append(item)
+    with import_extra("matplotlib", "figures need").rc_context(
+        {"font.size": 7, "svg.hashsalt": "gooseguard"}
+    ):
+        figure = import_extra("matplotlib.figure", "figures need").Figure(
+            figsize=(9, 2.1 * len(shown)), facecolor="white", layout="constrained"
+        )
+        axes = figure.subplots(len(shown), N_SHOWN, squeeze=False)
+        for line, case in zip(axes, sorted(shown), strict=True):
+            line[0].set_title(f"harm in: {case}", fontsize=9, fontweight="bold", loc="left")
+            for panel in line:
+                panel.set(xticks=(), yticks=())
+                panel.spines[:].set_visible(False)
+            for panel, item in zip(line, shown[case], strict=False):
+                text, image = item.content.parts
+                panel.imshow(next(iter(read_frames(image.data))))
+                panel.set_xlabel(textwrap.fill(text.text, 30), fontsize=7)
         figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)

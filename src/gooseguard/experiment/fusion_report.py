@@ -12,8 +12,8 @@ from gooseguard.core.manifest import Manifest, digest_file, open_artefact, write
 from gooseguard.evaluation.report import without_nan
 from gooseguard.evaluation.robustness_figure import draw_robustness
 from gooseguard.evaluation.runs import draw_runs
-from gooseguard.experiment.fusion import CONDITIONS, TRAININGS, describe
-from gooseguard.experiment.fusion_figure import draw_fusion
+from gooseguard.experiment.fusion import CONDITIONS, TRAININGS, describe, draw_split
+from gooseguard.experiment.fusion_figure import draw_examples, draw_fusion
 from gooseguard.experiment.scenes import HARMFUL, Case
 from gooseguard.models.fusion import FusionKind
 from gooseguard.training.card import environment
@@ -233,8 +233,9 @@ def write_fusion_report(found: Found, document: Mapping[str, Any], output: Path)
     with open_artefact(output, KIND) as partial:
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
         (partial / "results.json").write_text(text + "\n", "utf-8")
-        names = ["fusion.png"]
+        names = ["fusion.png", "examples.png"]
         draw_fusion(document, partial / names[0])
+        draw_examples(draw_split(found.config, "balanced", "val"), partial / names[1])
         for statistic in ("auc", "fpr", "fnr") if found.curves else ():
             names.append(f"robustness-{statistic}.png")
             draw_robustness(found.curves, statistic, partial / names[-1])
