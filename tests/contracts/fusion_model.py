@@ -23,7 +23,7 @@ def encode_bytes(part):
     return torch.stack(rows) if rows else torch.empty(0, WIDTH)
 
 
-def make_scorer(kind, categories, seed=0, image=encode_bytes, digest="d", calibration=None):
+def make_scorer(kind, categories, seed=0, image=encode_bytes, digest="d", calibration=None, base_rates=None):
     modalities = (Modality.TEXT, Modality.IMAGE)
     config = FusionConfig(kind, dict.fromkeys(modalities, WIDTH), categories, width=8, n_head=2)
     head = make_fusion(config, seed)
@@ -35,4 +35,4 @@ def make_scorer(kind, categories, seed=0, image=encode_bytes, digest="d", calibr
         Modality.TEXT: Encoder(WIDTH, encode_bytes, digest),
         Modality.IMAGE: Encoder(WIDTH, image, digest),
     }
-    return FusionScorer(head, encoders, calibration, languages=("en",))
+    return FusionScorer(head, encoders, calibration, ("en",), base_rates)

@@ -100,11 +100,15 @@ def test_findings_say_who_is_above_where_the_interval_excludes_nothing():
 
     rows = [row("text", 0.1, 0.01, 0.2), row("image", -0.1, -0.2, -0.01), row("any", 0.1, -0.1, 0.3)]
     rows.append(row("any", float("nan"), float("nan"), float("nan"), "late"))
+    nothing = "above in none; below in none; not told apart in 0 of 0"
     assert find_winners(rows) == [
-        "balanced training: asymmetric is above early in 1 of 3: text, complete (+0.100)",
-        "balanced training: asymmetric is below early in 1 of 3: image, complete (-0.100)",
-        "balanced training: asymmetric is not told apart from early in 1 of 3: any, complete",
-        "balanced training: asymmetric is not told apart from late in 1 of 1: any, complete",
+        (
+            "balanced training, asymmetric against early: above in harm in text, complete (+0.100); "
+            "below in harm in image, complete (-0.100); not told apart in 1 of 3"
+        ),
+        "balanced training, asymmetric against late: above in none; below in none; not told apart in 1 of 1",
+        f"imbalanced training, asymmetric against early: {nothing}",
+        f"imbalanced training, asymmetric against late: {nothing}",
     ]
 
 

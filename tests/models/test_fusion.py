@@ -286,7 +286,15 @@ def test_the_drivers_of_a_score():
     whole = torch.tensor([[0.9], [0.9], [0.9], [0.9], [0.02]])
     alone = torch.tensor([[[0.8], [0.1]], [[0.1], [0.45]], [[0.9], [0.8]], [[0.1], [0.2]], [[0.01], [0.001]]])
     expected = [[True, False], [False, True], [True, True], [True, True], [True, False]]
-    assert find_drivers(whole, alone)[..., 0].tolist() == expected
+    assert find_drivers(whole, alone, torch.zeros(1))[..., 0].tolist() == expected
+
+
+def test_the_drivers_of_a_score_above_a_base_rate():
+    """At a base rate of a half: 0.8 and 0.75 of 0.9 are enough, 0.6 is what hardly anything is known of."""
+    whole = torch.tensor([[0.9], [0.9], [0.9], [0.3]])
+    alone = torch.tensor([[[0.8], [0.6]], [[0.6], [0.65]], [[0.8], [0.75]], [[0.5], [0.1]]])
+    expected = [[True, False], [True, True], [True, True], [True, True]]
+    assert find_drivers(whole, alone, torch.tensor([0.5]))[..., 0].tolist() == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)

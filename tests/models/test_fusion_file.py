@@ -31,7 +31,9 @@ ENCODERS = {
 @pytest.fixture(params=list(FusionKind))
 def written(request, tmp_path):
     calibration = Calibration(CATEGORIES, np.array([2.0, 0.5]), np.array([-1.0, 0.25]))
-    scorer = fusion_model.make_scorer(request.param, CATEGORIES, calibration=calibration)
+    scorer = fusion_model.make_scorer(
+        request.param, CATEGORIES, calibration=calibration, base_rates=[0.1, 0.6]
+    )
     path = tmp_path / "head.safetensors"
     write_fusion(scorer, path)
     return scorer, path
@@ -47,6 +49,7 @@ def test_what_is_read_scores_as_what_was_written(written):
     assert read.score(contents) == scorer.score(contents)
     assert read.name == scorer.name
     assert read.languages == {"en"}
+    assert read.base_rates == (0.1, 0.6)
     assert [path.name for path in path.parent.iterdir()] == ["head.safetensors"]
 
 

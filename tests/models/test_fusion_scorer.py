@@ -136,5 +136,8 @@ def test_what_does_not_fit_the_head_is_refused():
     encoders = {name: Encoder(3, encode_bytes, "d") for name in (TEXT, IMAGE)}
     with pytest.raises(ConfigError, match="text 3, image 3, the head takes text 3, image 4"):
         FusionScorer(head, encoders)
+    for rates in ([0.5], [0.5, 1.0]):
+        with pytest.raises(ConfigError, match="expected 2 within"):
+            make_scorer(FusionKind.EARLY, CATEGORIES, base_rates=rates)
     with pytest.raises(ConfigError, match="other categories"):
         make_scorer(FusionKind.EARLY, CATEGORIES, calibration=Calibration(("x",), np.ones(1), np.zeros(1)))

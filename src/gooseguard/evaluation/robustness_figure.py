@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from gooseguard.core.errors import ConfigError
 from gooseguard.core.extras import import_extra
-from gooseguard.evaluation.figures import DPI
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +23,9 @@ DASHES = ("solid", (0, (4, 1.6)), (0, (1.2, 1.2)), "dashdot")
 """So that colour is not needed to tell lines apart."""
 
 N_COLUMNS = 4
+
+DPI = 110
+"""Dots an inch of a PNG; 9 inches wide."""
 
 
 def draw_robustness(curves: Sequence[Curve], statistic: str, path: Path) -> None:

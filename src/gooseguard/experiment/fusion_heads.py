@@ -176,8 +176,9 @@ def fit_head(
     scores = calibration.apply(logits[:, None])[:, 0]
     threshold = smallest_threshold(scores[val.labels == 0], config.max_fpr)
     n_parameter = sum(p.numel() for p in head.parameters())
+    base_rates = [float(val.labels.mean())]
     scorer, explainer = (
-        FusionScorer(head, encoders, calibration, languages=("en",), finds_drivers=finds)
+        FusionScorer(head, encoders, calibration, ("en",), base_rates, finds_drivers=finds)
         for finds in (False, True)
     )
     return Fitted(sizes.kind, seed, scorer, explainer, threshold, {**facts, "parameters": n_parameter})

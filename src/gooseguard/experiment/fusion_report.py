@@ -127,20 +127,24 @@ def find_winners(differences: Sequence[Mapping[str, Any]]) -> list[str]:
     for training in TRAININGS:
         for other in (FusionKind.EARLY.value, FusionKind.LATE.value):
             rows = [row for row in differences if row["training"] == training and row["against"] == other]
-            verdicts: dict[str, list[str]] = {"above": [], "below": [], "not told apart from": []}
-            for row in rows:
-                low, high = row["auc"]["low"], row["auc"]["high"]
-                place = f"{row['case']}, {row['condition']}"
-                # NaN fails both.
-                how = "above" if low > 0 else "below" if high < 0 else "not told apart from"
-                verdicts[how].append(f"{place} ({row['auc']['value']:+.3f})" if how[0] != "n" else place)
-            for how, places in verdicts.items():
-                if places:
-                    sentences.append(
-                        f"{training} training: asymmetric is {how} {other} in {len(places)} of {len(rows)}: "
-                        f"{'; '.join(places)}"
-                    )
+            # NaN is neither.
+            above = [_name(row) for row in rows if row["auc"]["low"] > 0]
+            below = [_name(row) for row in rows if row["auc"]["high"] < 0]
+            n_even = len(rows) - len(above) - len(below)
+            sentences.append(
+                f"{training} training, asymmetric against {other}: above in {_list(above)}; "
+                f"below in {_list(below)}; not told apart in {n_even} of {len(rows)}"
+            )
     return sentences
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    where = "any harm" if row["case"] == ANY else f"harm in {row['case']}"
+    return f"{where}, {row['condition']} ({row['auc']['value']:+.3f})"
+
+
+def _list(places: Sequence[str]) -> str:
+    return ", ".join(places) if places else "none"
 
 
 def _count_drivers(found: Found) -> list[dict[str, Any]]:

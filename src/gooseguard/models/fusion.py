@@ -35,7 +35,7 @@ N_MODALITY = 2
 """How many are fused: a pair is what the contrast is about."""
 
 DRIVES = 0.5
-"""Share of an item's score that a modality must reach by itself to have driven it."""
+"""Share of the way from base rate to score that a modality must go by itself to have driven the score."""
 
 
 class FusionKind(StrEnum):
@@ -370,18 +370,21 @@ def _hide(features: Features, share: float, generator: torch.Generator) -> Featu
     return features.only((drawn >= share) | is_last)
 
 
-def find_drivers(whole: Tensor, alone: Tensor) -> Tensor:
+def find_drivers(whole: Tensor, alone: Tensor, base_rates: Tensor) -> Tensor:
     """Tell which modalities drove scores.
 
-    A modality that reaches `DRIVES` of the score by itself while the other does not, drove it. Both did where
-    both do, as where each would be enough, and where neither does, as where only the two together say it.
+    A modality that goes `DRIVES` of the way from the base rate to the score by itself while the other does
+    not, drove it. Both did where both do, as where each would be enough, where neither does, as where only
+    the two together say it, and where the score is no higher than the base rate.
 
     Args:
         whole: float, (B, K), 0..1: scores of items with both modalities.
         alone: float, (B, M, K), 0..1: scores of the same items with one modality each.
+        base_rates: float, (K,), 0..1: what a score is where nothing is known of an item.
 
     Returns:
         bool, (B, M, K); at least one of each item and category.
     """
-    is_enough = alone >= DRIVES * whole.unsqueeze(1)
+    lift = whole - base_rates
+    is_enough = (alone - base_rates >= DRIVES * lift.unsqueeze(1)) & (lift > 0).unsqueeze(1)
     return is_enough | ~is_enough.any(1, keepdim=True)

@@ -42,6 +42,7 @@ def write_fusion(scorer: FusionScorer, path: Path) -> None:
         "n_head": config.n_head,
         "n_block": config.n_block,
         "calibration": scorer.calibration.to_json(),
+        "base_rates": list(scorer.base_rates),
         "languages": sorted(scorer.languages),
         "encoders": scorer.encoder_digests,
     }
@@ -95,7 +96,7 @@ def read_fusion(path: Path, encoders: Mapping[Modality, Encoder]) -> FusionScore
             head = HEADS[config.kind](config)
         head.load_state_dict(tensors, assign=True)
         calibration = Calibration.from_json(table["calibration"], config.categories)
-        return FusionScorer(head, encoders, calibration, table["languages"])
+        return FusionScorer(head, encoders, calibration, table["languages"], table["base_rates"])
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
         raise ArtefactError(
             f"{path}: description and tensors do not fit ({type(error).__name__}); write it again"

@@ -58,6 +58,7 @@ class FusionScorer:
         encoders: Mapping[Modality, Encoder],
         calibration: Calibration | None = None,
         languages: Sequence[str] = (),
+        base_rates: Sequence[float] | None = None,
         *,
         finds_drivers: bool = True,
     ) -> None:
@@ -68,6 +69,8 @@ class FusionScorer:
             encoders: of exactly its modalities.
             calibration: of its logits; None leaves them as they are.
             languages: BCP-47, of its training texts.
+            base_rates: share of positives of each category where it was calibrated, which `find_drivers`
+                measures from; 0 where left out.
             finds_drivers: if not, `applied` has what was read, and a third of the work is done.
 
         Raises:
@@ -84,6 +87,9 @@ class FusionScorer:
             calibration = Calibration(head.config.categories, np.ones(K), np.zeros(K))
         elif calibration.categories != head.config.categories:
             raise ConfigError("fusion scorer: the calibration has other categories than the head")
+        self.base_rates = tuple(base_rates if base_rates is not None else [0.0] * K)
+        if len(self.base_rates) != K or not all(0 <= rate < 1 for rate in self.base_rates):
+            raise ConfigError(f"fusion scorer: base rates are {self.base_rates}, expected {K} within 0..1")
         self.head = head.eval()
         self.calibration = calibration
         self.categories: frozenset[str] = frozenset(head.config.categories)
@@ -172,7 +178,8 @@ class FusionScorer:
             calibrated = [
                 torch.from_numpy(self.calibration.apply(x.numpy(force=True))) for x in (logits[whole], alone)
             ]
-            drivers[whole] = find_drivers(*calibrated).to(drivers.device)
+            base_rates = torch.tensor(self.base_rates, dtype=torch.float64)
+            drivers[whole] = find_drivers(*calibrated, base_rates).to(drivers.device)
         return logits.numpy(force=True), drivers.numpy(force=True)
 
     def _make(
