@@ -175,11 +175,11 @@ class FusionScorer:
         if len(whole) and self.finds_drivers:
             both = {name: given.take(whole) for name, given in features.items()}
             alone = torch.stack([self.head(_keep_only(both, name)) for name in names], 1)
-            calibrated = [
+            of_whole, of_alone = (
                 torch.from_numpy(self.calibration.apply(x.numpy(force=True))) for x in (logits[whole], alone)
-            ]
+            )
             base_rates = torch.tensor(self.base_rates, dtype=torch.float64)
-            drivers[whole] = find_drivers(*calibrated, base_rates).to(drivers.device)
+            drivers[whole] = find_drivers(of_whole, of_alone, base_rates).to(drivers.device)
         return logits.numpy(force=True), drivers.numpy(force=True)
 
     def _make(
