@@ -82,7 +82,7 @@ def draw_fusion(document: Mapping[str, Any], path: Path) -> None:
         figure.supxlabel("where the harm lies", fontsize=10)
         figure.supylabel("ROC AUC", fontsize=10)
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds), frameon=False)
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(kinds), frameon=False)
         figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
