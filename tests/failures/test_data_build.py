@@ -210,7 +210,7 @@ def test_a_full_disk_is_told_wherever_it_is_met_and_the_build_goes_on_when_there
         said = builds.run(output, workers, limit)
         assert said.startswith("ArtefactError: dataset "), (limit, said)
         assert "cannot be written (File too large)" in said, (limit, said)
-        assert "run the same command again: it goes on from .set.work" in said
+        assert "make room, or mend that, and run the same command again: it goes on from .set.work" in said
         assert not output.exists()
     assert builds.run(output, workers) == ""
     assert builds.run(tmp_path / "whole", workers) == ""

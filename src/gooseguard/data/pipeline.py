@@ -122,8 +122,8 @@ def build_dataset(
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else type(error).__name__
         raise ArtefactError(
-            f"dataset {output}: cannot be written ({why}); make room and run the same command again: "
-            f"it goes on from .{output.name}.work"
+            f"dataset {output}: cannot be written ({why}); make room, or mend that, and run the same command "
+            f"again: it goes on from .{output.name}.work"
         ) from None
     return output
 
