@@ -332,7 +332,7 @@ async def measure(texts: list[str], arguments: argparse.Namespace) -> None:
         )
         rate = await measure_load(server, texts, arguments) if arguments.rounds else 0.0
         if arguments.soak_seconds:
-            rate = 0.8 * rate or arguments.soak_rate
+            rate = arguments.soak_rate or 0.8 * rate
             await soak(server, [encode(text) for text in texts], rate, arguments.soak_seconds)
         server.stop()
     if arguments.sessions:
@@ -349,7 +349,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--soak-seconds", type=float, default=0)
-    parser.add_argument("--soak-rate", type=float, default=0, help="texts a second where there are no rounds")
+    parser.add_argument("--soak-rate", type=float, default=0, help="texts a second; 0: 80 %% of the median")
     parser.add_argument("--sessions", type=int, default=1000)
     parser.add_argument("--set", dest="settings", action="append", default=[], help="as for gooseguard serve")
     arguments = parser.parse_args()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WHOLE_BODY = "gooseguard.body"
+"""Where a scope has a body that was there with its head: nothing needs to be waited for."""
+
 MOST_DEPTH = 64
 """Of lists and objects in each other; no request of any API comes near."""
 
@@ -29,6 +32,11 @@ async def read_body(request: Request, limits: LimitsConfig) -> bytes:
     Raises:
         Problem: TOO_LARGE or TOO_SLOW; INVALID where the client hung up.
     """
+    whole: bytes | None = request.scope.get(WHOLE_BODY)
+    if whole is not None:
+        if len(whole) > limits.body_bytes:
+            raise _too_large(limits)
+        return whole
     announced = header_of(request, b"content-length")
     if announced.isdecimal() and int(announced) > limits.body_bytes:
         raise _too_large(limits)

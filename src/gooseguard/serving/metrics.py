@@ -6,7 +6,6 @@ docs/metrics.md describes each; a test compares.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -45,7 +44,7 @@ TENTHS = tuple(number / 10 for number in range(1, 11))
 """Upper bounds of the buckets of scores."""
 
 MOST_WAITING = 256
-"""Scores that wait to be counted at most."""
+"""Requests and contents that wait to be counted at most."""
 
 
 class Metrics:
@@ -83,6 +82,7 @@ class Metrics:
         ):  # fmt: skip
             self.registry.register(collector)
         self._waiting: list[Scores] = []
+        self._answered: list[Answered] = []
         self._queued_items = Gauge(
             "gooseguard_queue_items", "Contents that wait for the engine.", registry=self.registry
         )
@@ -111,11 +111,10 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def answered(self, record: Answered) -> None:
-        """Count a request and its stages."""
-        self._requests.add((record.api, record.path, str(record.status), record.problem))
-        self._bytes.add((record.api,), record.n_bytes)
-        for stage, seconds in record.stages.items():
-            self._stages.add((record.api, stage), seconds)
+        """Count a request and its stages, with others like it."""
+        self._answered.append(record)
+        if len(self._answered) >= MOST_WAITING:
+            self._count()
 
     def judged(self, outcome: Verdict | ScoreError, policy: str) -> None:
         """Count a content, its categories and its scores."""
@@ -128,10 +127,19 @@ class Metrics:
                 self._flagged.add((policy, category))
         self._waiting.append(outcome.scores)
         if len(self._waiting) >= MOST_WAITING:
-            self._count_scores()
+            self._count()
 
-    def _count_scores(self) -> None:
-        """Count the scores that wait: many at once cost a fraction of one after the other."""
+    def _count(self) -> None:
+        """Count what waits: many at once cost a fraction of one after the other."""
+        stages: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+        for record in self._answered:
+            self._requests.add((record.api, record.path, str(record.status), record.problem))
+            self._bytes.add((record.api,), record.n_bytes)
+            for stage, seconds in record.stages.items():
+                stages[record.api, stage].append(seconds)
+        self._answered.clear()
+        for labels, times in stages.items():
+            self._stages.add(labels, np.array(times))
         by_model: defaultdict[str, list[Mapping[str, float | None]]] = defaultdict(list)
         for scores in self._waiting:
             by_model[scores.model].append(scores.values)
@@ -142,7 +150,7 @@ class Metrics:
             # None becomes NaN.
             values = np.array([[table.get(name) for name in categories] for table in tables], np.float64)
             for category, column in zip(categories, values.T, strict=True):
-                self._scores.add_all((model, category), column[~np.isnan(column)])
+                self._scores.add((model, category), column[~np.isnan(column)])
 
     def deployed(self, model: str, policy: str) -> None:
         """Note which model and policy answer."""
@@ -158,7 +166,7 @@ class Metrics:
             self._sessions.labels("memory").set(n_in_memory)
             self._sessions.labels("disk").set(len(service.sessions) - n_in_memory)
             self._streams.set(service.n_streams)
-        self._count_scores()
+        self._count()
         return generate_latest(self.registry)
 
     def route(self, keys: Keys) -> Route:
@@ -204,12 +212,7 @@ class _Histograms(Collector):
         self._counts: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
         self._sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
 
-    def add(self, labels: tuple[str, ...], value: float) -> None:
-        """Count a value."""
-        self._counts[labels][bisect_left(self._bounds, value)] += 1
-        self._sums[labels] += value
-
-    def add_all(self, labels: tuple[str, ...], values: npt.NDArray[np.float64]) -> None:
+    def add(self, labels: tuple[str, ...], values: npt.NDArray[np.float64]) -> None:
         """Count values, float64 (n,)."""
         if len(values):
             places = np.searchsorted(self._bounds, values)

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gooseguard.core.errors import ConfigError, GooseguardError
 from gooseguard.serving.app import create_app
+from gooseguard.serving.bodies import WHOLE_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,6 +205,7 @@ def protocol_with_timeout(header_s: float) -> type[HttpToolsProtocol]:
         _joined: JoinedWrites
         _head_timer: asyncio.TimerHandle | None = None
         _has_head = False
+        _is_one_piece = False
 
         # Narrower than asyncio's, as uvicorn has it.
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -213,6 +215,7 @@ def protocol_with_timeout(header_s: float) -> type[HttpToolsProtocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
+            self._is_one_piece = False
             is_answered = self.cycle is not None and self.cycle.response_complete
             if self._has_head and not is_answered:
                 self._stop_timer()
@@ -225,12 +228,17 @@ def protocol_with_timeout(header_s: float) -> type[HttpToolsProtocol]:
             self._has_head = False
 
         def on_headers_complete(self) -> None:
-            self._has_head = True
+            self._has_head = self._is_one_piece = True
             before = self.cycle
             super().on_headers_complete()
             if self.cycle is not before:
                 # Its task has not begun yet. An upgrade to WebSockets makes none.
                 self.cycle.transport = self._joined  # type: ignore[assignment]
+
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            if self._is_one_piece and self.cycle is not None:
+                self.scope[WHOLE_BODY] = bytes(self.cycle.body)  # type: ignore[typeddict-unknown-key]
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
