@@ -238,7 +238,8 @@ def protocol_with_timeout(header_s: float) -> type[HttpToolsProtocol]:
         def on_message_complete(self) -> None:
             super().on_message_complete()
             if self._is_one_piece and self.cycle is not None:
-                self.scope[WHOLE_BODY] = bytes(self.cycle.body)  # type: ignore[typeddict-unknown-key]
+                # A key of ours, which uvicorn's type of a scope does not know.
+                self.scope[WHOLE_BODY] = bytes(self.cycle.body)  # type: ignore[literal-required]
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
