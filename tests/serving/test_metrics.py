@@ -77,12 +77,13 @@ def test_what_waits_for_the_engine(make_client):
 
     assert waiting() == (0, 0)
     text = "<slow>" + "x" * 94
-    with ThreadPoolExecutor(2) as callers:
+    with ThreadPoolExecutor(3) as callers:
         body = {"items": [{"text": text}]}
-        # The one worker has the first content for half a second; another one waits, with its 100 bytes.
-        answers = [callers.submit(client.post, "/v1/score", json=body)]
-        time.sleep(0.1)
-        answers.append(callers.submit(client.post, "/v1/score", json=body))
+        answers = []
+        # The one worker has the first for half a second, the second lies ready, the third waits: 100 bytes.
+        for _ in range(3):
+            answers.append(callers.submit(client.post, "/v1/score", json=body))
+            time.sleep(0.1)
         seen = set()
         while not all(answer.done() for answer in answers):
             seen.add(waiting())

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -39,10 +40,10 @@ def contents(*texts):
 
 
 def run(test, **config):
-    """Run a test with a scheduler of one worker."""
+    """Run a test with a scheduler of one worker, for which nothing lies ready."""
 
     async def main():
-        scheduler = Scheduler(SchedulerConfig(**config), 1)
+        scheduler = Scheduler(SchedulerConfig(**config), 1, ahead=0)
         try:
             await test(scheduler)
         finally:
@@ -229,6 +230,25 @@ def test_contents_of_two_scorers_are_never_in_one_batch():
         assert new.batches == [["2"]]
 
     run(body)
+
+
+def test_a_batch_lies_ready_for_a_worker_while_the_event_loop_is_busy():
+    async def main():
+        scheduler = Scheduler(SchedulerConfig(batch_bytes=1), 1)
+        scorer = Gate()
+        tasks = [start(scheduler, scorer, [text]) for text in ("0", "1", "2")]
+        await asyncio.sleep(0.02)
+        assert scheduler.n_items == 1
+        scorer.open.set()
+        # Nothing else of this loop runs meanwhile, whether the worker is done or not.
+        end = time.monotonic() + 5
+        while len(scorer.batches) < 2 and time.monotonic() < end:
+            time.sleep(0.001)
+        assert scorer.batches == [["0"], ["1"]]
+        assert await asyncio.gather(*tasks) == [["0"], ["1"], ["2"]]
+        await scheduler.close()
+
+    asyncio.run(main())
 
 
 def test_a_call_takes_its_turn():

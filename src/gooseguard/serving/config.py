@@ -19,7 +19,7 @@ class SchedulerConfig:
 
     workers: int = 0
     """Batches scored at once; 0 is one a processor."""
-    batch_bytes: int = 8192
+    batch_bytes: int = 4096
     """Text of one batch, in bytes; a longer text is a batch of its own."""
     queue_items: int = 4096
     """Contents that wait at most; more are refused with 429."""

@@ -1,8 +1,8 @@
 """Contents of many connections to micro-batches for the engine: bounded, fair between keys, nothing lost.
 
-A batch forms while the batch before it is being scored; no content waits for company. Each key has a queue of
-its own, and queues take turns by bytes (deficit round robin), so that a key with a million texts delays
-another key's one by a batch, not by a million. Knows no HTTP and no policy.
+A batch forms while those before it are being scored, and one lies ready; no content waits for company. Each
+key has a queue of its own, and queues take turns by bytes (deficit round robin), so that a key with a million
+texts delays another key's one by a batch or two, not by a million. Knows no HTTP and no policy.
 
 Source: Shreedhar and Varghese, Efficient Fair Queuing using Deficit Round Robin (1995), section 3.
 """
@@ -36,6 +36,9 @@ MOST_OVER = 2.0
 
 RATE_MEMORY = 0.1
 """Weight of the newest batch in the running estimate of bytes a second."""
+
+AHEAD = 1
+"""Batches that lie ready: a worker that is done goes on before the event loop has seen to its results."""
 
 DEADLINE_PARTS = 30
 """How many times in `deadline_s` it is looked for units whose deadline is past."""
@@ -89,12 +92,13 @@ class Timing:
 class Scheduler:
     """Gathers contents and hands them to scorers on worker threads. Lives in one event loop."""
 
-    def __init__(self, config: SchedulerConfig, n_workers: int) -> None:
+    def __init__(self, config: SchedulerConfig, n_workers: int, *, ahead: int = AHEAD) -> None:
         """Take limits.
 
         Args:
             config: batch and queue sizes, deadline.
             n_workers: batches scored at once.
+            ahead: batches that lie ready for whichever worker is done first.
         """
         self._config = config
         self._queues: dict[str, _Queue] = {}
@@ -105,7 +109,7 @@ class Scheduler:
         self._is_closing = False
         self._wake = asyncio.Event()
         self._executor = ThreadPoolExecutor(n_workers, thread_name_prefix="gooseguard-score")
-        self._workers = [asyncio.ensure_future(self._work()) for _ in range(n_workers)]
+        self._workers = [asyncio.ensure_future(self._work()) for _ in range(n_workers + ahead)]
         self._expirer = asyncio.ensure_future(self._expire())
 
     @property
