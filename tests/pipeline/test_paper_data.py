@@ -18,6 +18,7 @@ from PIL import Image
 
 from gooseguard.cli.main import create_app, run_app
 from gooseguard.data.llava import read_llava
+from gooseguard.data.plans import read_plan
 from gooseguard.data.shards import read_dataset_manifest, read_split
 
 pytestmark = pytest.mark.slow
@@ -167,6 +168,7 @@ def test_pairs_of_texts_and_images_come_out_in_both_forms(dataset, tmp_path, cap
         assert set(pair["flagged"]) == sure & set(pair["asked"])
         assert [message["role"] for message in pair["messages"]] == ["system", "user", "assistant"]
     assert set(kinds) == {"text", "image", "video"}
+    assert not any("~" in pair["id"] for pair in pairs)
     # LLaVA's form has no place for video; images are found from the dataset's folder.
     read = read_llava(tmp_path / "pairs" / "llava-train.json", dataset)
     assert len(read) == facts["llava_rows"]["train"] == len(pairs) - kinds["video"]
@@ -174,3 +176,23 @@ def test_pairs_of_texts_and_images_come_out_in_both_forms(dataset, tmp_path, cap
     assert len(images) == kinds["image"]
     for [path] in images:
         Image.open(path).load()
+
+
+def test_pairs_of_the_balanced_plan_are_one_flag_away(dataset, tmp_path, capfd):
+    arguments = [
+        *("data", "instruct", str(RECIPES / "instruct.toml"), "--set", f"data={dataset}"),
+        *("--set", "plan=balanced", "--output", str(tmp_path / "pairs"), "--json"),
+    ]  # fmt: skip
+    assert run_app(create_app(), arguments) == 0
+    facts = json.loads(capfd.readouterr().out)["facts"]
+    shard = gzip.decompress((tmp_path / "pairs" / "train-00000.jsonl.gz").read_bytes()).decode()
+    ids = [json.loads(line)["id"] for line in shard.splitlines()]
+    assert len(set(ids)) == len(ids) == facts["pairs"]["train"]
+    # Each row as often as the plan draws it; rows of train that it leaves out are not asked about.
+    plan = read_plan(dataset, "balanced", read_dataset_manifest(dataset).files)
+    rows = [row.example.id for row in read_split(dataset, "train")]
+    drawn = Counter(rows[place] for place in plan.tolist())
+    asked = Counter(pair_id.partition("#")[0].partition("~")[0] for pair_id in ids)
+    assert set(asked) <= set(drawn) < set(rows)
+    assert max(drawn.values()) == 4
+    assert all(count == drawn[row_id] for row_id, count in asked.items())

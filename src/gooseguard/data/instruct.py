@@ -19,6 +19,7 @@ from gooseguard.data.instruction_files import FORMAT_VERSION, KIND, Pair, PairWr
 from gooseguard.data.labelled_rows import count_rows, read_labelled
 from gooseguard.data.offensive_words import offensive_words
 from gooseguard.data.questions import Question, QuestionConfig, make_questions
+from gooseguard.data.recipe import ORIGINAL
 from gooseguard.data.teacher import FAILED, Estimate, Teacher, TeacherConfig, estimate, teacher_name
 from gooseguard.data.wordings import load_wordings
 
@@ -48,6 +49,8 @@ class InstructConfig:
     """Splits to make pairs of; those of test are left for measuring."""
     rows: int = 0
     """Most rows of each split, the first ones; 0 for all."""
+    plan: str = ORIGINAL
+    """Which rows of train are asked about, by the name of a plan of the dataset."""
     template: str = "instruction"
     """Prompt layout of the pairs, `instruction` or `chat`."""
     questions: QuestionConfig = field(default_factory=QuestionConfig)
@@ -91,7 +94,7 @@ def instruct(
     if (config.teacher is None) != (client is None):
         raise ConfigError("instruct: a teacher needs a client, and a client a teacher")
     report = progress or (lambda step, done, total: None)
-    total = sum(count_rows(dataset, split, config.rows) for split in config.splits)
+    total = sum(count_rows(dataset, split, config.rows, config.plan) for split in config.splits)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         teacher = None
@@ -142,7 +145,7 @@ def answers_path(output: Path) -> Path:
 
 def _rows(config: InstructConfig, dataset: Path) -> Iterator[tuple[str, LabelledRow]]:
     for split in config.splits:
-        for row in read_labelled(dataset, split, config.rows):
+        for row in read_labelled(dataset, split, config.rows, config.plan):
             yield split, row
 
 
