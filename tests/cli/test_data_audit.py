@@ -40,6 +40,13 @@ def test_writes_a_table_json_and_a_page(program, folder, tmp_path):
     assert json.loads(out)["findings"]["categories_with_positives_of_one_source"] == {"hate": "a"}
 
 
+def test_a_page_that_could_not_be_written_is_told_before_anything_is_built(program, tmp_path):
+    page = tmp_path / "a" / "b.html"
+    status, _, err = program("data", "audit", str(tmp_path / "no.toml"), "--html", str(page))
+    assert status == 2
+    assert err == f"error: --html {page}: {page.parent} is no folder; make it first\n"
+
+
 def test_what_is_not_there_is_named(program, tmp_path):
     status, _, err = program("data", "audit", str(tmp_path / "none"))
     assert status == 2

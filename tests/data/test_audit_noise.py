@@ -35,7 +35,9 @@ def folder(tmp_path):
 
 
 def test_turned_labels_are_the_worst_rows(folder):
-    found = estimate_noise(folder)
+    steps = []
+    found = estimate_noise(folder, progress=lambda *step: steps.append(step))
+    assert steps == [("estimate label noise (insult)", 1, 1)]
     assert list(found) == ["insult"]
     worst = {row["id"] for row in found["insult"]["worst"]}
     assert worst == {f"a/{number}" for number in range(0, 400, 20)}

@@ -16,7 +16,12 @@ from gooseguard.cli.output import open_output
 from gooseguard.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gooseguard.data.recipe import DataRecipe
+
+    Progress = Callable[[str, int, int], None]
+    """Told the step, and how much of how much of it is done."""
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -53,9 +58,16 @@ def audit_verb(
     json: options.Json = False,
 ) -> None:
     """Audit a dataset, built first from a recipe or a folder of sets where it is none."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = path if (path / "manifest.json").is_file() else _build(path, Path(scratch))
-        report = make_report(folder, against, noise_rows if noise else 0)
+    # What would stop it at the end is found before minutes are spent.
+    if noise:
+        from gooseguard.data.audit_noise import need_packages  # noqa: PLC0415  (needs NumPy)
+
+        need_packages()
+    if html is not None and not html.parent.is_dir():
+        raise ConfigError(f"--html {html}: {html.parent} is no folder; make it first")
+    with tempfile.TemporaryDirectory() as scratch, open_counter() as count:
+        folder = path if (path / "manifest.json").is_file() else _build(path, Path(scratch), count)
+        report = make_report(folder, against, noise_rows if noise else 0, count)
     report["dataset"] = path.stem
     from gooseguard.data.audit_page import write_page, write_text  # noqa: PLC0415  (only this verb needs them)
 
@@ -71,20 +83,22 @@ def audit_verb(
             results.write(write_text(report))
 
 
-def make_report(folder: Path, against: Path | None, noise_rows: int) -> dict[str, Any]:
+def make_report(folder: Path, against: Path | None, noise_rows: int, count: Progress) -> dict[str, Any]:
     """Audit a dataset; without `noise_rows`, without the estimate of label noise."""
     from gooseguard.data.audit import audit, drift  # noqa: PLC0415  (needs pyarrow)
     from gooseguard.data.audit_noise import estimate_noise  # noqa: PLC0415
+    from gooseguard.data.executor import LocalExecutor  # noqa: PLC0415
 
-    report = audit(folder)
+    report = audit(folder, count)
     if noise_rows:
-        report["noise"] = estimate_noise(folder, noise_rows)
+        count("estimate label noise", 0, 0)
+        report["noise"] = estimate_noise(folder, noise_rows, LocalExecutor(), count)
     if against is not None:
         report["drift"] = drift(against, folder)
     return report
 
 
-def _build(path: Path, scratch: Path) -> Path:
+def _build(path: Path, scratch: Path, count: Progress) -> Path:
     """Build what is to be audited: as a recipe says, or the sets of a folder as they were published."""
     from gooseguard.data.executor import LocalExecutor  # noqa: PLC0415  (needs the extra "data")
     from gooseguard.data.pipeline import build_dataset  # noqa: PLC0415
@@ -92,8 +106,7 @@ def _build(path: Path, scratch: Path) -> Path:
     if not path.exists():
         raise ConfigError(f"{path}: no such file or folder; expected a dataset, a recipe or a folder of sets")
     recipe = read_data_recipe(path, []) if path.is_file() else _as_published(path)
-    with open_counter() as count:
-        return build_dataset(recipe, scratch / "dataset", LocalExecutor(), count)
+    return build_dataset(recipe, scratch / "dataset", LocalExecutor(), count)
 
 
 def _as_published(folder: Path) -> DataRecipe:

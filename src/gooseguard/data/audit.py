@@ -20,7 +20,7 @@ from gooseguard.data.split import SPLITS
 from gooseguard.data.tables import import_arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 POSITIVE = 0.5
@@ -45,8 +45,14 @@ class _Tally:
     labelled: int = 0
 
 
-def audit(folder: Path) -> dict[str, Any]:
+def audit(
+    folder: Path, progress: Callable[[str, int, int], None] = lambda step, done, total: None
+) -> dict[str, Any]:
     """Give the report of a dataset, JSON-ready; docs/data.md says what each part means.
+
+    Args:
+        folder: the dataset.
+        progress: told how many rows of how many were counted.
 
     Raises:
         ArtefactError: the folder is no dataset of format version 2.
@@ -57,8 +63,11 @@ def audit(folder: Path) -> dict[str, Any]:
             f"dataset {folder.name}: is of format version 1, which has no clusters; build it with: data build"
         )
     tally = _Tally(shared=_shared_clusters(folder))
-    for row in read_rows(folder, COLUMNS):
+    total = sum(manifest.facts.get("counts", {}).get(split, {}).get("rows", 0) for split in SPLITS)
+    for number, row in enumerate(read_rows(folder, COLUMNS)):
         _count(tally, row)
+        if number % 4096 == 0:
+            progress("count rows", number, total)
     near = _near_groups(tally)
     return {
         "dataset": folder.name,

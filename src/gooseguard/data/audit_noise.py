@@ -19,10 +19,17 @@ import numpy as np
 from gooseguard.core.content import Modality
 from gooseguard.core.extras import import_extra
 from gooseguard.data.audit import POSITIVE, read_rows
+from gooseguard.data.executor import SerialExecutor
 from gooseguard.data.plans import row_chance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from gooseguard.data.executor import Executor
+
+    Progress = Callable[[str, int, int], None]
+    """Told the step, and how much of how much of it is done."""
 
 WANTED = "the estimate of label noise (which --no-noise leaves out) needs"
 
@@ -39,16 +46,47 @@ _Drawn = tuple[float, str, str, str, float]
 """The number by which a row is drawn, the greatest first; its id, cluster, text and label."""
 
 
-def estimate_noise(folder: Path, most_rows: int = 20_000) -> dict[str, Any]:
+def need_packages() -> None:
+    """Say what is missing before anything is done that takes long.
+
+    Raises:
+        ConfigError: scikit-learn is not installed.
+    """
+    import_extra("sklearn.linear_model", WANTED)
+
+
+def estimate_noise(
+    folder: Path,
+    most_rows: int = 20_000,
+    executor: Executor | None = None,
+    progress: Progress = lambda step, done, total: None,
+) -> dict[str, Any]:
     """Give, for each category, the share of doubted labels among positives and negatives, and the worst rows.
 
     Args:
         folder: the dataset.
         most_rows: rows of a category that are looked at, drawn by the hash of their ids.
+        executor: where the categories run; `None` for this process.
+        progress: told the category that was done, and how many of how many are.
 
     Raises:
         ConfigError: scikit-learn is not installed.
     """
+    need_packages()
+    drawn = _draw(folder, most_rows)
+    if not drawn:
+        return {}
+    names = sorted(drawn)
+    tasks = (sorted(drawn.pop(name), reverse=True) for name in names)
+    found = {}
+    for name, result in zip(names, (executor or SerialExecutor()).map(_of_category, tasks), strict=True):
+        found[name] = result
+        progress(f"estimate label noise ({name})", len(found), len(names))
+    return found
+
+
+def _draw(folder: Path, most_rows: int) -> dict[str, list[_Drawn]]:
+    """Give rows of each category that has enough of either class."""
     drawn: dict[str, list[_Drawn]] = defaultdict(list)
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for row in read_rows(folder, ["id", "parts", "labels", "cluster"]):
@@ -65,11 +103,7 @@ def estimate_noise(folder: Path, most_rows: int = 20_000) -> dict[str, Any]:
                 heapq.heappush(heap, entry)
             elif entry > heap[0]:
                 heapq.heapreplace(heap, entry)
-    return {
-        category: _of_category(sorted(heap, reverse=True))
-        for category, heap in sorted(drawn.items())
-        if min(counts[category]) >= LEAST
-    }
+    return {category: heap for category, heap in drawn.items() if min(counts[category]) >= LEAST}
 
 
 def _of_category(members: list[_Drawn]) -> dict[str, Any]:
