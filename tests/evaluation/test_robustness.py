@@ -116,3 +116,25 @@ def test_labels_of_another_length():
 def test_everything_is_measured_unless_less_is_asked_for():
     assert ALL_KINDS.kinds == KINDS
     assert ALL_KINDS.strengths == (1, 2, 3, 4, 5)
+
+
+def test_contents_are_damaged_only_for_who_asks():
+    """A scorer of scores that are kept never sees the contents, so that they need not be made again."""
+    asked = []
+
+    def score(scorers, make, category, damage):
+        asked.append(damage)
+        if damage == "text truncation 2":
+            assert len(make()) == len(CONTENTS)
+        return np.full((1, len(CONTENTS)), 0.5, np.float32)
+
+    (curve,) = measure_robustness(
+        [Runs("kept", [], [0.5])],
+        CONTENTS,
+        LABELS,
+        "harm",
+        RobustnessConfig({TEXT: ["truncation"]}, strengths=(1, 2), n_resamples=5),
+        score=score,
+    )
+    assert asked == ["complete", "text truncation 1", "text truncation 2"]
+    assert [point.n_left for point in curve.points] == [100, 100, 100]

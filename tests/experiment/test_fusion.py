@@ -49,7 +49,7 @@ def test_splits_share_no_item_and_have_their_shares():
 def test_the_conditions():
     test = draw_split(SMALL, "balanced", "test")
     contents = [item.content for item in test]
-    found = dict(make_conditions(test, SMALL))
+    found = {name: make() for name, make in make_conditions(test, SMALL).items()}
     assert tuple(found) == fusion.CONDITIONS
     assert found["complete"] == contents
     assert [c.parts for c in found["text missing"]] == [c.parts[1:] for c in contents]
@@ -92,12 +92,12 @@ def test_what_was_scored_once_is_read(tmp_path):
     contents = [item.content for item in test]
     scorer = Counting()
     for _ in range(2):
-        scores = Judge(SMALL, test, tmp_path).score([scorer, scorer], contents, CATEGORY, "complete")
+        scores = Judge(SMALL, test, tmp_path).score([scorer, scorer], lambda: contents, CATEGORY, "complete")
         assert scores.tolist() == [[0.25] * 40] * 2
     assert scorer.n == 80
-    Judge(SMALL, test, tmp_path).score([scorer, scorer], contents, CATEGORY, "image blur 1")
+    Judge(SMALL, test, tmp_path).score([scorer, scorer], lambda: contents, CATEGORY, "image blur 1")
     assert scorer.n == 160
-    Judge(SMALL, test[1:], tmp_path).score([scorer, scorer], contents[1:], CATEGORY, "complete")
+    Judge(SMALL, test[1:], tmp_path).score([scorer, scorer], lambda: contents[1:], CATEGORY, "complete")
     assert scorer.n == 238
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 Count = Callable[[int, int], None]
 """Told how many degraded sets are scored, of how many."""
 
-Score = Callable[["Sequence[Scorer]", "Sequence[Content | None]", str, str], "NDArray[np.float32]"]
+MakeContents = Callable[[], "Sequence[Content | None]"]
+"""Gives damaged contents, made when they are first asked for."""
+
+Score = Callable[["Sequence[Scorer]", MakeContents, str, str], "NDArray[np.float32]"]
 """Scorers, contents, category, and what was done to the contents, to scores, float32, (R, n)."""
 
 
@@ -65,7 +69,7 @@ class Point:
     strength: int
     """0 is what came in."""
     n_left: int
-    """Items of which something was left to score."""
+    """Items of which something was left, and scored."""
     rates: Rates
     """Mean over the runs."""
 
@@ -96,7 +100,7 @@ def measure_robustness(
     category: str,
     config: RobustnessConfig,
     count: Count = lambda done, total: None,
-    score: Score = lambda scorers, contents, category, damage: score_runs(scorers, contents, category),
+    score: Score = lambda scorers, make, category, damage: score_runs(scorers, make(), category),
 ) -> list[Curve]:
     """Measure every group under every kind of damage.
 
@@ -107,7 +111,7 @@ def measure_robustness(
         category: which one.
         config: which damage.
         count: told how far it is.
-        score: as `score_runs`; another one may keep what it scored.
+        score: as `score_runs`; another one may keep what it scored, and not ask for contents again.
 
     Raises:
         DataError: labels and contents do not fit.
@@ -116,24 +120,23 @@ def measure_robustness(
     if labels.shape != (len(contents),):
         raise DataError(f"robustness: labels of shape {labels.shape} for {len(contents)} contents")
 
-    def measure(strength: int, runs: Runs, damaged: Sequence[Content | None], damage: str) -> Point:
-        scores = score(runs.scorers, damaged, category, damage)
+    def measure(strength: int, runs: Runs, make: MakeContents, damage: str) -> Point:
+        scores = score(runs.scorers, make, category, damage)
         limits = np.asarray(runs.thresholds)
         rates = draw_runs(labels, scores, limits, config.seed, config.n_resamples).rates()
-        return Point(strength, sum(content is not None for content in damaged), rates)
+        # A content that no run scored was not there any more.
+        return Point(strength, int((~np.isnan(scores)).any(0).sum()), rates)
 
     degradations = list(_plan(config))
-    clean = [measure(0, runs, contents, "complete") for runs in groups]
+    clean = [measure(0, runs, lambda: contents, "complete") for runs in groups]
     curves: dict[tuple[Modality, str], list[list[Point]]] = {}
     for done, degradation in enumerate(degradations):
         count(done, len(degradations))
-        damaged = degrade(contents, degradation, config.seed)
+        make = cache(partial(degrade, contents, degradation, config.seed))
         key = (degradation.modality, degradation.kind)
         for own, runs in zip(curves.setdefault(key, [[point] for point in clean]), groups, strict=True):
             strength = degradation.strength
-            own.append(
-                measure(strength, runs, damaged, f"{degradation.modality} {degradation.kind} {strength}")
-            )
+            own.append(measure(strength, runs, make, f"{degradation.modality} {degradation.kind} {strength}"))
     count(len(degradations), len(degradations))
     return [
         Curve(runs.name, str(modality), kind, tuple(own))

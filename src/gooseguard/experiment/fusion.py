@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -28,14 +29,14 @@ from gooseguard.metrics.resampling import N_RESAMPLES
 from gooseguard.models.fusion import FusionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from gooseguard.core.content import Content
     from gooseguard.core.scorer import Scorer
-    from gooseguard.evaluation.robustness import Curve
+    from gooseguard.evaluation.robustness import Curve, MakeContents
     from gooseguard.experiment.fusion_heads import Fitted
     from gooseguard.experiment.scenes import Item
     from gooseguard.training.loop import Progress, Reporter
@@ -179,11 +180,11 @@ def run_fusion(config: FusionExperiment, folder: Path, listener: Listener) -> Fo
     test = draw_split(config, "balanced", "test")
     judge = Judge(config, test, folder / "scores")
     scores = {}
-    for condition, contents in make_conditions(test, config):
+    for condition, make in make_conditions(test, config).items():
         for place, ((training, kind), runs) in enumerate(heads.items()):
             listener.count(f"score test items, {condition}", place, len(heads))
             scores[training, kind, condition] = judge.score(
-                [run.scorer for run in runs], contents, CATEGORY, condition
+                [run.scorer for run in runs], make, CATEGORY, condition
             )
         listener.count(f"score test items, {condition}", len(heads), len(heads))
     return Found(
@@ -210,14 +211,17 @@ def _labels(items: Sequence[Item]) -> NDArray[np.float32]:
     return np.array([item.case in HARMFUL for item in items], np.float32)
 
 
-def make_conditions(test: Sequence[Item], config: FusionExperiment) -> Iterator[tuple[str, list[Content]]]:
-    """Give test items under each condition; those that lack a modality keep the other."""
+def make_conditions(test: Sequence[Item], config: FusionExperiment) -> dict[str, MakeContents]:
+    """Give what makes test items of each condition, once; those that lack a modality keep the other."""
     contents = [item.content for item in test]
-    yield "complete", contents
-    for modality in (Modality.TEXT, Modality.IMAGE):
-        left = degrade(contents, Degradation(modality, ABSENT, STRENGTHS[-1]), config.seed)
-        yield f"{modality} missing", [content for content in left if content is not None]
-    yield "corrupted", corrupt_both(contents, config.corrupted, config.seed)
+    missing = {
+        f"{modality} missing": cache(
+            partial(degrade, contents, Degradation(modality, ABSENT, STRENGTHS[-1]), config.seed)
+        )
+        for modality in (Modality.TEXT, Modality.IMAGE)
+    }
+    corrupted = cache(partial(corrupt_both, contents, config.corrupted, config.seed))
+    return {"complete": lambda: contents, **missing, "corrupted": corrupted}
 
 
 def corrupt_both(contents: Sequence[Content], strength: int, seed: int) -> list[Content]:
@@ -246,16 +250,16 @@ class Judge:
         self._digest = hashlib.sha256(canonical_json([digests, config.seed]).encode()).hexdigest()
 
     def score(
-        self, scorers: Sequence[Scorer], contents: Sequence[Content | None], category: str, condition: str
+        self, scorers: Sequence[Scorer], make: MakeContents, category: str, condition: str
     ) -> NDArray[np.float32]:
-        """Give scores, float32, (R, n), of contents that are what `condition` made of the test items."""
+        """Give scores, float32, (R, n), of what `make` gives: what `condition` makes of the test items."""
         names = ",".join(scorer.name for scorer in scorers)
         key = ScoreKey(names, self._digest, condition, (category,))
         path = self._folder / key.file_name("scores")
         kept = read_arrays(path, key)
         if kept is not None:
             return kept["scores"]
-        scores = score_runs(scorers, contents, category)
+        scores = score_runs(scorers, make(), category)
         self._folder.mkdir(parents=True, exist_ok=True)
         write_arrays(path, key, {"scores": scores})
         return scores
