@@ -42,6 +42,7 @@ set(GOOSEGUARD_TESTS_LIST
 
 # tests/NAME.cc: libFuzzer targets.
 set(GOOSEGUARD_FUZZ_LIST
+    fuzz_tensors
     fuzz_text
     fuzz_world)
 

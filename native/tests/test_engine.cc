@@ -221,6 +221,13 @@ void test_model(const Model& model) {
     cut[name].size_bytes -= 4;
     CHECK_THROWS(Backbone(model.config, cut, ""), EngineError);
   }
+  // What is read in place must lie where such numbers may.
+  Tensors odd = model.tensors;
+  Tensor& embedding = odd["emb.weight"];
+  std::vector<char> memory(embedding.size_bytes + 1);
+  std::copy_n(static_cast<const char*>(embedding.data), embedding.size_bytes, memory.data() + 1);
+  embedding.data = memory.data() + 1;
+  CHECK_THROWS(Backbone(model.config, odd, ""), EngineError);
   Config wrong = model.config;
   wrong.head_size = 7;
   CHECK_THROWS(Backbone(wrong, model.tensors, ""), EngineError);

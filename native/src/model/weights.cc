@@ -68,8 +68,7 @@ class Reader {
                           std::to_string(expected));
       return matrix;
     }
-    if (reinterpret_cast<std::uintptr_t>(found->second.data) % 4 != 0) {
-      findings_.push_back(name + " lies at an odd place in memory; expected a multiple of 4");
+    if (!check_place(name, found->second, 4)) {
       return matrix;
     }
     matrix.tiles = found->second.data;
@@ -106,6 +105,16 @@ class Reader {
   LowRank low_rank(const std::string& prefix, int c, int rank, bool has_bias) {
     return {matrix(prefix + "1", rank, c), matrix(prefix + "2", c, rank),
             has_bias ? vector(prefix + "0", c) : nullptr};
+  }
+
+  // Whether a tensor can be read in place; if not, that is a finding.
+  bool check_place(const std::string& name, const Tensor& tensor, std::uintptr_t multiple) {
+    const bool is_good = reinterpret_cast<std::uintptr_t>(tensor.data) % multiple == 0;
+    if (!is_good) {
+      findings_.push_back(name + " lies at an odd place in memory; expected a multiple of " +
+                          std::to_string(multiple));
+    }
+    return is_good;
   }
 
   const Tensor* find(const std::string& name, std::ptrdiff_t f32_bytes, std::ptrdiff_t bf16_bytes) {
@@ -291,6 +300,7 @@ Weights read_weights(const Config& config, const Tensors& tensors) {
   const std::ptrdiff_t V = config.vocab_size, C = config.n_embd;
   if (const Tensor* embedding = reader.find("emb.weight", 4 * V * C, 2 * V * C)) {
     weights.embedding = *embedding;
+    reader.check_place("emb.weight", *embedding, embedding->dtype == Dtype::kF32 ? 4 : 2);
   }
   weights.ln0 = reader.norm("blocks.0.ln0", C, kLayerNormEpsilon);
   weights.ln_out = reader.norm("ln_out", C, kLayerNormEpsilon);
