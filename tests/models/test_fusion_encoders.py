@@ -14,7 +14,7 @@ from gooseguard.codec.layout import RwkvConfig
 from gooseguard.codec.tokenizer import Tokenizer
 from gooseguard.core.content import Modality, Part
 from gooseguard.core.errors import ContentError
-from gooseguard.models.fusion_encoders import digest_module, make_image_encoder, make_text_encoder
+from gooseguard.models.fusion_encoders import make_image_encoder, make_text_encoder
 from gooseguard.models.rwkv import Rwkv
 from gooseguard.models.vision import FeatureCache, load_tower
 
@@ -82,10 +82,3 @@ def test_what_was_encoded_is_kept():
     encoder = make_text_encoder(Rwkv(RwkvConfig(1, 32, 257, head_size=16)), Tokenizer([]), 9, cache)
     first = encoder.encode(Part.from_text("once"))
     assert encoder.encode(Part.from_text("once")) is first
-
-
-def test_the_digest_is_of_names_and_values():
-    digests = {digest_module(torch.nn.Linear(2, 2)) for _ in range(2)}
-    module = torch.nn.Linear(2, 2)
-    digests |= {digest_module(module), digest_module(module)}
-    assert len(digests) == 3

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from gooseguard.core.errors import ArtefactError, ConfigError, DataError
 from gooseguard.models.lora import LoraConfig
 from gooseguard.models.mod_visual_rwkv import VisualLanguageModel, load_visual
 from gooseguard.models.official import load_official
-from gooseguard.models.vision import load_tower
+from gooseguard.models.vision import VisionTower, load_tower
 from gooseguard.training.answer_loop import Precision, TuneConfig
 from gooseguard.training.processes import Processes
 from gooseguard.training.visual import train_visual
@@ -186,6 +187,19 @@ def test_deltas_of_the_tower_are_learnt_and_merged(files, tmp_path):
     assert changed == {name for name in before if name.endswith("_proj.weight") and ".self_attn." in name}
 
 
+def test_features_are_kept_on_disk_and_change_nothing(files, tmp_path, monkeypatch):
+    """A run that begins anew beside kept features never asks the tower, and learns the same."""
+    loop = replace(LOOP, epochs=1)
+    plain, _ = train(recipe(files, loop=loop), tmp_path / "plain")
+    kept, _ = train(recipe(files, loop=loop, keep_features_gb=0.1), tmp_path / "kept")
+    shutil.rmtree(tmp_path / "kept" / "work" / "resume")
+    monkeypatch.setattr(VisionTower, "forward", lambda self, pixels: pytest.fail("the tower was asked"))
+    again, _ = train(recipe(files, loop=loop, keep_features_gb=0.1), tmp_path / "kept")
+    assert again == kept
+    first, second = (load_file(path / "model.safetensors") for path in (plain, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_the_gated_projector_learns(files, tmp_path):
     folder, seen = train(recipe(files, is_gated=True, loop=replace(LOOP, epochs=1)), tmp_path)
     assert seen[-1].loss < seen[0].loss
@@ -197,6 +211,8 @@ def test_the_gated_projector_learns(files, tmp_path):
     [
         ({"tower": ""}, ConfigError, "is a backbone alone; expected `tower`"),
         ({"tower_rank": -1}, ConfigError, "tower_rank is -1"),
+        ({"keep_features_gb": -1.0}, ConfigError, "keep_features_gb is -1.0, expected 0 or more"),
+        ({"keep_features_gb": 1.0, "tower_rank": 2}, ConfigError, "expected 0 where the tower learns"),
         ({"grid": 4}, ConfigError, "grid is 4, expected at most 3"),
         ({"loop": replace(LOOP, longest=9)}, DataError, "no training row is left"),
     ],

@@ -5,17 +5,17 @@ What was encoded is kept by the digest of its bytes.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import torch
 
 from gooseguard.codec.image import DEFAULT_LIMITS, ImageLimits, Preprocessing
+from gooseguard.models.digest import digest_module
 from gooseguard.models.fusion_scorer import Encoder
 from gooseguard.models.vision import FeatureCache, VisionTower, pool_grid, see
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from gooseguard.codec.prompt import Encoder as Tokenizer
     from gooseguard.core.content import Part
@@ -72,12 +72,3 @@ def make_image_encoder(
         return cache.get(part.data, make)
 
     return Encoder(tower.config.hidden_size, encode, digest_module(tower))
-
-
-def digest_module(module: nn.Module) -> str:
-    """Give the SHA-256 (hex) of a module's tensors and their names."""
-    state = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        state.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return state.hexdigest()

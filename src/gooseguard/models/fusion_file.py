@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from gooseguard.codec.scores import Calibration
 from gooseguard.core.content import Modality
 from gooseguard.core.errors import ArtefactError, ConfigError
+from gooseguard.core.files import replacing
 from gooseguard.core.manifest import canonical_json
 from gooseguard.models.fusion import HEADS, FusionConfig, FusionKind
 from gooseguard.models.fusion_scorer import FusionScorer
@@ -47,9 +48,8 @@ def write_fusion(scorer: FusionScorer, path: Path) -> None:
         "encoders": scorer.encoder_digests,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in scorer.head.state_dict().items()}
-    partial = path.with_name(f"{path.name}.partial")
-    save_file(tensors, partial, {FORMAT: canonical_json(table)})
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, {FORMAT: canonical_json(table)})
 
 
 def read_fusion(path: Path, encoders: Mapping[Modality, Encoder]) -> FusionScorer:

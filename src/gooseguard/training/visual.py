@@ -21,6 +21,8 @@ from gooseguard.codec.visual_layout import SETTINGS_FILE, VisualConfig, VisualSe
 from gooseguard.core.errors import ConfigError, ContentError, DataError
 from gooseguard.core.manifest import Manifest, canonical_json, digest_file, open_artefact, write_manifest
 from gooseguard.data.llava import VisualConversation, read_llava
+from gooseguard.models.digest import digest_module
+from gooseguard.models.feature_folder import FeatureFolder
 from gooseguard.models.lora import attach_lora, attach_tower_lora, lora_layers, merged
 from gooseguard.models.mod_visual_rwkv import VisualRwkv, load_visual
 from gooseguard.models.official import has_sight, load_official, write_tensors
@@ -94,7 +96,7 @@ def train_visual(
     if config.check_images:
         say("check images")
         check_images([*train.images, *val.images])
-    loss = make_loss(visual, preparation, config, train, val)
+    loss = make_loss(visual, preparation, config, (train, val), output / "work" / "features")
     loss.to(processes.device)
     recipe = describe(config)
     inputs = {
@@ -186,10 +188,10 @@ def make_loss(
     visual: VisualRwkv,
     preparation: Preprocessing,
     config: VisualTuneConfig,
-    train: VisualRows,
-    val: VisualRows,
+    sides: tuple[VisualRows, VisualRows],
+    kept: Path,
 ) -> VisualAnswerLoss:
-    """Say what is learnt, and where the features of an image come from.
+    """Say what is learnt, and where the features of an image come from; on disk they are in `kept`.
 
     The loss raises `DataError` for an image that cannot be read, and names its file.
     """
@@ -201,15 +203,23 @@ def make_loss(
     visual.proj.requires_grad_(requires_grad=True)
     if config.tower_rank:
         attach_tower_lora(visual.vit, config.tower_rank, config.loop.seed)
-    images, cache = [*train.images, *val.images], FeatureCache(CACHE_BYTES)
+    images, cache = [path for rows in sides for path in rows.images], FeatureCache(CACHE_BYTES)
+    folder = None
+    if config.keep_features_gb:
+        made_by = canonical_json([digest_module(visual.vit), asdict(preparation), config.grid])
+        digest = hashlib.sha256(made_by.encode()).hexdigest()
+        folder = FeatureFolder(kept, digest, round(config.keep_features_gb * 1e9))
 
     def pixels(data: bytes) -> Tensor:
         # Of an animation the first frame: one image stands for one in the words.
         return torch.from_numpy(prepare(next(read_frames(data)), preparation)).unsqueeze(0)
 
-    def pooled(data: bytes) -> Tensor:
+    def see(data: bytes) -> Tensor:
         with torch.no_grad():
             return visual.pool(visual.vit(pixels(data)))[0]
+
+    def pooled(data: bytes) -> Tensor:
+        return see(data) if folder is None else folder.get(data, see)
 
     def features(number: int) -> Tensor:
         try:
@@ -275,7 +285,8 @@ def write_visual(visual: VisualRwkv, preparation: Preprocessing, folder: Path, m
 
 def describe(config: VisualTuneConfig) -> dict[str, Any]:
     """Give the recipe without where files lay: their digests say what was in them."""
-    paths = {"base", "data", "images", "tower", "vocabulary"}
+    # Nor what is kept, which changes nothing.
+    paths = {"base", "data", "images", "tower", "vocabulary", "keep_features_gb"}
     return {key: value for key, value in asdict(config).items() if key not in paths}
 
 

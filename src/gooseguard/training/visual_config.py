@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -57,6 +58,8 @@ class VisualTuneConfig:
     """Sizes and places of the deltas; only read where `learn` is `lora`."""
     tower_rank: int = 0
     """Rank of deltas beside the tower's attention, merged at the end; 0 leaves the tower as it is."""
+    keep_features_gb: float = 0.0
+    """Gigabytes of features that are kept on disk, in the run's folder; 0 keeps none there."""
     loop: TuneConfig = field(default_factory=TuneConfig)
     """How to fit."""
 
@@ -67,6 +70,13 @@ class VisualTuneConfig:
             raise ConfigError(f"recipe: val_fraction is {self.val_fraction}, expected at least 0, below 1")
         if self.tower_rank < 0:
             raise ConfigError(f"recipe: tower_rank is {self.tower_rank}, expected 0 or more")
+        if self.keep_features_gb and self.tower_rank:
+            raise ConfigError(
+                f"recipe: keep_features_gb is {self.keep_features_gb}, expected 0 where the tower learns, "
+                "since what it gives changes"
+            )
+        if not 0 <= self.keep_features_gb < math.inf:
+            raise ConfigError(f"recipe: keep_features_gb is {self.keep_features_gb}, expected 0 or more")
         VisualSettings(self.image_place, self.grid)
         if self.loop.is_sharded:
             raise ConfigError("recipe: loop.is_sharded is true; a model that sees is not divided yet")
