@@ -136,6 +136,27 @@ def check_kept(load, database):
     assert {item: rows[item] for item in answered} == dict.fromkeys(answered, len(CONTENTS))
 
 
+def test_a_reload_under_load(monkeypatch, tmp_path):
+    """Model and policies are loaded anew, again and again; each request is answered, once, by one of them."""
+    database, config = str(tmp_path / "log.db"), tmp_path / "serve.toml"
+    monkeypatch.setenv("GOOSEGUARD_DATABASE", database)
+    config.write_text('policy = "default"\n', "utf-8")
+    server = LiveServer("logging.requests=false", config=config)
+    try:
+        with Load(server.url) as load:
+            load.wait_for(50, 200)
+            for policy in ("strict", "default", "strict"):
+                config.write_text(f'policy = "{policy}"\n', "utf-8")
+                server.process.send_signal(signal.SIGHUP)
+                assert server.wait_for("reloaded")["policy"].startswith(f"{policy}@")
+                load.wait_for(load.count(200) + 50, 200)
+    finally:
+        assert server.stop() == 0
+    assert {answer[0] for _, answer in load.answers} == {200}
+    assert {answer[2]["policy"].partition("@")[0] for _, answer in load.answers} == {"default", "strict"}
+    check_kept(load, database)
+
+
 def test_kill_9_under_load(start, tmp_path):
     database = str(tmp_path / "log.db")
     server = start(database)
