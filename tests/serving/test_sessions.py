@@ -82,6 +82,19 @@ def test_pieces_score_as_the_whole_however_often_the_state_goes_to_disk(scorers,
     run(scorers[0], tmp_path, body)
 
 
+def test_a_state_is_as_large_after_a_long_text_as_after_a_short_one(scorers, tmp_path):
+    async def body(sessions, _):
+        session, sizes = sessions.open("k", "default"), []
+        for n_pieces in (1, 100):
+            for _ in range(n_pieces):
+                await sessions.append(session, "a piece of a long text. ")
+            sizes.append(len(scorers[0].dump(session.state)))
+        assert session.position == 101 * 24
+        assert sizes[0] == sizes[1]
+
+    run(scorers[0], tmp_path, body)
+
+
 def test_a_session_survives_a_restart(scorers, tmp_path):
     async def first(sessions, _):
         session = sessions.open("k", "mine")
