@@ -110,7 +110,7 @@ class Builds:
 
 @pytest.fixture
 def builds(tmp_path):
-    return Builds(tmp_path, 6000)
+    return Builds(tmp_path, 4000)
 
 
 def processes_below(process):
@@ -150,7 +150,6 @@ def test_killed_with_its_workers_at_work_it_leaves_no_process_and_goes_on(builds
     output, work = tmp_path / "set", tmp_path / ".set.work"
     moments = {
         "first batches": lambda: len(list((work / "prepared").glob("0000??"))) >= 2,
-        "most batches": lambda: len(list((work / "prepared").glob("0000??"))) >= 50,
         "writing": (work / "plan").exists,
     }
     for name, is_moment in moments.items():
@@ -196,7 +195,7 @@ def test_two_builds_of_one_dataset_at_once_are_refused(builds, tmp_path):
     assert said.startswith("ConfigError: ")
     assert "is being built by another process" in said
     assert process.communicate(timeout=120)[0] == ""
-    assert len(parts.rows_of(output)) == 6000
+    assert len(parts.rows_of(output)) == 4000
 
 
 # --- No room on the disk.
@@ -205,8 +204,8 @@ def test_two_builds_of_one_dataset_at_once_are_refused(builds, tmp_path):
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_full_disk_is_told_wherever_it_is_met_and_the_build_goes_on_when_there_is_room(tmp_path, workers):
     """No file may grow beyond a limit: the kernel refuses the write, as it does where there is no room."""
-    builds, output = Builds(tmp_path, 6000 if workers else 600), tmp_path / "set"
-    for limit in (60, 5_000, 20_000, 200_000) if workers else (5_000,):
+    builds, output = Builds(tmp_path, 4000 if workers else 600), tmp_path / "set"
+    for limit in (60, 20_000) if workers else (5_000,):
         said = builds.run(output, workers, limit)
         assert said.startswith("ArtefactError: dataset "), (limit, said)
         assert "cannot be written (File too large)" in said, (limit, said)

@@ -94,7 +94,7 @@ def make_report(folder: Path, against: Path | None, noise_rows: int, count: Prog
         count("estimate label noise", 0, 0)
         report["noise"] = estimate_noise(folder, noise_rows, LocalExecutor(), count)
     if against is not None:
-        report["drift"] = drift(against, folder)
+        report["drift"] = drift(against, folder, report)
     return report
 
 

@@ -230,10 +230,15 @@ def _pairs_of_sources(exact: list[list[str]], near: list[list[str]]) -> list[dic
     ]
 
 
-def drift(old: Path, new: Path) -> dict[str, Any]:
+def drift(old: Path, new: Path, report: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Give what changed between two builds: rows that came, went or moved, labels, shares of rows.
 
     The shift of a distribution is its population stability index: 0 for none, above 0.25 for a large one.
+
+    Args:
+        old: the earlier build.
+        new: the later one.
+        report: its audit, where it was made already.
 
     Source: N. Siddiqi, "Credit Risk Scorecards", 2006, chapter 8 (population stability index).
     """
@@ -242,7 +247,7 @@ def drift(old: Path, new: Path) -> dict[str, Any]:
         for folder in (old, new)
     )
     both = before.keys() & after.keys()
-    reports = [audit(folder) for folder in (old, new)]
+    reports = [audit(old), report or audit(new)]
     return {
         "added": len(after) - len(both),
         "removed": len(before) - len(both),

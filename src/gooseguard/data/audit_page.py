@@ -83,7 +83,7 @@ def _tables(report: Mapping[str, Any]) -> Iterator[Table]:
         [
             [
                 name, f"{entry['annotated']:,}", f"{entry['positive']:,}", f"{entry['positive_share']:.1%}",
-                str(entry["negatives_for_each_positive"]),
+                _number(entry["negatives_for_each_positive"]),
                 str(sum(source["positive"] > 0 for source in entry["sources"].values())),
                 entry["largest_source_of_positives"] or "", _share(entry["its_share_of_positives"]),
             ]
@@ -133,6 +133,10 @@ def _tables(report: Mapping[str, Any]) -> Iterator[Table]:
         rows += [[name, str(len(drift[name]))] for name in ("moved_to_another_split", "labels_changed")]
         rows += [[f"stability index of {key}", str(value)] for key, value in drift["stability_index"].items()]
         yield ("Drift from the other build", ["what", "rows"], rows)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _share(value: float | None) -> str:
