@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from interleaved import machine, ratio, take_turns
+from interleaved import ratio, take_turns
 
 from gooseguard.codec.layout import RANKS, RwkvConfig
 from gooseguard.engine.native import NativeBackbone
 from gooseguard.engine.portable import PortableBackbone
+from gooseguard.experiment.machine import describe_cpu
 
 VOCABULARY = 8192
 TEXTS = 32
@@ -90,7 +91,7 @@ def main() -> None:
     rng = np.random.default_rng(1)
     texts = [rng.integers(0, VOCABULARY, length) for length in rng.integers(30, 61, TEXTS)]
     print(
-        f"{machine()}; L{n_layer} D{n_embd}, {TEXTS} texts of 30 to 60 tokens, "
+        f"{describe_cpu()}; L{n_layer} D{n_embd}, {TEXTS} texts of 30 to 60 tokens, "
         "1 thread, processor time, medians of 5"
     )
     for version in RANKS:
