@@ -5,8 +5,8 @@
 
 The input says what to do to a whole file of a tiny model: bytes overwritten, an end cut off, or one text of
 the metadata replaced and the digest made to fit again, so that what lies behind it is reached too. A file
-that is read is also run by the native engine, whatever its weights are. Anything but a `GooseguardError` is a
-finding.
+that is read is also run by the native engine, heads included, whatever its weights are. Anything
+but a `GooseguardError` is a finding.
 """
 
 import contextlib
