@@ -1,6 +1,8 @@
 """Micro-batches: order, fairness, bounds, deadlines, failures, drain."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 
@@ -85,6 +87,17 @@ def test_a_long_request_is_cut_and_comes_back_in_order():
         assert timing.score_s > 0
 
     run(body, batch_bytes=3 * LEAST_COST)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows a thread's own priority")
+def test_workers_give_way_to_the_event_loop():
+    async def test(scheduler):
+        def nice():
+            return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+        assert await scheduler.call(nice, 1, "a") == min(19, nice() + 10)
+
+    run(test)
 
 
 def test_no_contents_are_scored_at_once():

@@ -10,6 +10,9 @@ Source: Shreedhar and Varghese, Efficient Fair Queuing using Deficit Round Robin
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +42,10 @@ RATE_MEMORY = 0.1
 
 AHEAD = 1
 """Batches that lie ready: a worker that is done goes on before the event loop has seen to its results."""
+
+WORKER_NICE = 10
+"""How much workers give way to the rest of the process, as `nice` counts: an answer passes the event loop
+several times, for microseconds, and would wait each time for what takes milliseconds."""
 
 DEADLINE_PARTS = 30
 """How many times in `deadline_s` it is looked for units whose deadline is past."""
@@ -108,7 +115,7 @@ class Scheduler:
         self._bytes_a_second = 0.0
         self._is_closing = False
         self._wake = asyncio.Event()
-        self._executor = ThreadPoolExecutor(n_workers, thread_name_prefix="gooseguard-score")
+        self._executor = ThreadPoolExecutor(n_workers, "gooseguard-score", _give_way)
         self._workers = [asyncio.ensure_future(self._work()) for _ in range(n_workers + ahead)]
         self._expirer = asyncio.ensure_future(self._expire())
 
@@ -310,6 +317,14 @@ class Scheduler:
         for unit, result in zip(batch, results, strict=True):
             if not unit.future.done():
                 unit.future.set_result((result, begin - unit.queued_at, seconds))
+
+
+def _give_way() -> None:
+    """Make this thread give way to the others; only Linux knows a thread's own priority."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        nice = os.getpriority(os.PRIO_PROCESS, thread) + WORKER_NICE
+        os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
 def _future() -> asyncio.Future[Any]:
