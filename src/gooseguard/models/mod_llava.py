@@ -25,7 +25,7 @@ import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration
+from transformers import BitsAndBytesConfig, DynamicCache, LlavaForConditionalGeneration
 
 from gooseguard.codec.image import DEFAULT_LIMITS, Preprocessing, preprocess, read_preprocessing
 from gooseguard.codec.prompt import TEMPLATES, TURN_END
@@ -230,14 +230,13 @@ class LlavaModel(LanguageModel):
     def _forward(self, rows: Tensor, prefix: Prefix | None) -> tuple[Tensor, Any]:
         """Give the logits of rows, float32 (T, V), and keys and values after them."""
         # Copied, since a call appends to it: others may go on from the same prefix.
-        cache = None if prefix is None else copy.deepcopy(prefix.state)
-        made = self.llava(
-            inputs_embeds=rows.unsqueeze(0).to(self._dtype), past_key_values=cache, use_cache=True
-        )
+        text = self.llava.config.get_text_config()
+        cache = DynamicCache(config=text) if prefix is None else copy.deepcopy(prefix.state)
+        made = self.llava(inputs_embeds=rows.unsqueeze(0).to(self._dtype), cache=cache, use_cache=True)
         logits = made.logits[0].float()
         if not bool(torch.isfinite(logits).all()):
             raise EngineError("language model: a logit is not finite; is the checkpoint damaged?")
-        return logits, made.past_key_values
+        return logits, cache
 
 
 def load_llava(
