@@ -44,6 +44,7 @@ CHUNK_CODES = 1 << 22
 """Code points worked on at a time."""
 
 U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 
@@ -287,8 +288,13 @@ def _bucket_pairs(columns: U32) -> Iterator[I64]:
     for row in range(columns.shape[1]):
         bucket = (bucket ^ columns[:, row]) * np.uint64(0x9E3779B97F4A7C15)
         bucket ^= bucket >> np.uint64(29)
-    order = np.argsort(bucket, kind="stable")
-    ordered = bucket[order]
+    yield from equal_pairs(bucket)
+
+
+def equal_pairs(values: U32 | U64) -> Iterator[I64]:
+    """Give pairs of places, int64, (2, n_pairs), of equal values, each with the next BUCKET_WINDOW alike."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
     at = np.arange(ordered.size - 1)
     for distance in range(1, BUCKET_WINDOW + 1):
         at = at[at + distance < ordered.size]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from gooseguard.data.dedup import BUCKET_WINDOW, Shingles, jaccard
+from gooseguard.data.dedup import Shingles, equal_pairs, jaccard
 from gooseguard.data.images import hamming, hash_bands
 from gooseguard.data.prepare import BANDS, IMAGE, TEXT, prepared_path
 
@@ -141,20 +141,12 @@ def near_pairs(
 
 def _new_pairs(bands: U32, columns: I64, band: int) -> Iterator[I64]:
     """Give the pairs of positions in `columns` that share the bucket of `band` and of no band before it."""
-    values = bands[band][columns]
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    at = np.arange(ordered.size - 1)
-    for distance in range(1, BUCKET_WINDOW + 1):
-        at = at[at + distance < ordered.size]
-        at = at[ordered[at] == ordered[at + distance]]
-        if at.size == 0:
-            return
-        left, right = order[at], order[at + distance]
+    for pairs in equal_pairs(bands[band][columns]):
+        new = pairs
         for earlier in range(band):
-            is_new = bands[earlier, columns[left]] != bands[earlier, columns[right]]
-            left, right = left[is_new], right[is_new]
-        yield np.stack((left, right))
+            left, right = columns[new]
+            new = new[:, bands[earlier, left] != bands[earlier, right]]
+        yield new
 
 
 def _is_possible(index: Index, pairs: I64, similarity: float, image_distance: int) -> npt.NDArray[np.bool_]:
