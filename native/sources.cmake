@@ -17,6 +17,7 @@ set(GOOSEGUARD_SOURCES
     src/ngram_tables.cc
     src/normalizer.cc
     src/pieces.cc
+    src/text_scorer.cc
     src/tokenizer.cc
     src/unicode.cc
     src/world.cc)
@@ -28,6 +29,7 @@ set(GOOSEGUARD_BINDINGS
     bindings/module.cc
     bindings/ngrams.cc
     bindings/text.cc
+    bindings/text_scorer.cc
     bindings/world.cc)
 
 # tests/NAME.cc: one program a file, run by CTest; also under the sanitizers.

@@ -9,6 +9,7 @@ void add_engine(nanobind::module_& module);
 void add_heads(nanobind::module_& module);
 void add_ngrams(nanobind::module_& module);
 void add_text(nanobind::module_& module);
+void add_text_scorer(nanobind::module_& module);
 void add_world(nanobind::module_& module);
 
 }  // namespace gooseguard::bindings

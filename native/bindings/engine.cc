@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "bindings.h"
-#include "tensors.h"
+#include "held.h"
 
 namespace nb = nanobind;
 
@@ -22,12 +22,6 @@ namespace {
 
 using Tokens = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<nb::numpy, float>;
-
-// A backbone and the arrays whose memory it reads.
-struct Held {
-  HeldTensors tensors;
-  std::unique_ptr<Backbone> backbone;
-};
 
 int size_of(const nb::dict& config, const char* name) {
   if (!config.contains(name)) {
@@ -71,10 +65,10 @@ Config to_config(const nb::dict& config) {
   return found;
 }
 
-void make(Held* place, const nb::dict& config, const nb::dict& tensors, const std::string& isa) {
-  Held held{HeldTensors(tensors), nullptr};
+void make(HeldBackbone* place, const nb::dict& config, const nb::dict& tensors, const std::string& isa) {
+  HeldBackbone held{HeldTensors(tensors), nullptr};
   held.backbone = std::make_unique<Backbone>(to_config(config), held.tensors.views, isa);
-  new (place) Held(std::move(held));
+  new (place) HeldBackbone(std::move(held));
 }
 
 // An array of `shape` that owns its memory, holding `values`.
@@ -86,7 +80,7 @@ Floats to_array(std::vector<float> values, std::vector<std::size_t> shape) {
   return Floats(data, shape.size(), shape.data(), owner);
 }
 
-std::vector<Floats> run(const Held& held, const std::vector<Tokens>& tokens, const std::vector<Pool*>& pools,
+std::vector<Floats> run(const HeldBackbone& held, const std::vector<Tokens>& tokens, const std::vector<Pool*>& pools,
                         bool keep_state, bool want_hidden, int threads) {
   if (tokens.size() != pools.size()) {
     throw EngineError(std::to_string(pools.size()) + " pools for " + std::to_string(tokens.size()) +
@@ -115,44 +109,21 @@ std::vector<Floats> run(const Held& held, const std::vector<Tokens>& tokens, con
   return arrays;
 }
 
-// Writes the mean of the hidden states, rounded once.
-std::vector<float>::iterator mean_of(const Pool& pool, std::vector<float>::iterator out) {
-  const auto count = static_cast<double>(std::max<std::int64_t>(pool.count, 1));
-  return std::transform(pool.total.begin(), pool.total.end(), out,
-                        [count](double total) { return static_cast<float>(total / count); });
-}
-
 // What a head reads of many texts, (n, 3 C): last, mean and maximum of each; zeros for one without tokens.
-Floats features(const Held& held, const Tokens& ids,
+Floats features(const HeldBackbone& held, const Tokens& ids,
                 const nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>& offsets,
                 int threads) {
-  const std::size_t n = offsets.size() == 0 ? 0 : offsets.size() - 1;
-  const auto C = static_cast<std::size_t>(held.backbone->config().n_embd);
-  std::vector<Pool> pools(n);
-  std::vector<Sequence> sequences;
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::int64_t begin = offsets.data()[i], end = offsets.data()[i + 1];
-    if (begin < 0 || end < begin || static_cast<std::size_t>(end) > ids.size()) {
-      throw EngineError("features: offsets do not rise from 0 to the number of ids");
-    }
-    sequences.push_back(
-        {{ids.data() + begin, static_cast<std::size_t>(end - begin)}, &pools[i], false, nullptr});
-  }
-  std::vector<float> values(n * 3 * C);
+  std::vector<float> values;
   {
     const nb::gil_scoped_release release;
-    held.backbone->run(sequences, threads);
-    auto out = values.begin();
-    for (const Pool& pool : pools) {
-      out = std::copy(pool.last.begin(), pool.last.end(), out);
-      out = mean_of(pool, out);
-      out = std::copy(pool.maximum.begin(), pool.maximum.end(), out);
-    }
+    values = held.backbone->features({ids.data(), ids.size()}, {offsets.data(), offsets.size()}, threads);
   }
-  return to_array(std::move(values), {n, 3 * C});
+  const auto n_features = 3 * static_cast<std::size_t>(held.backbone->config().n_embd);
+  const std::size_t n = values.size() / n_features;
+  return to_array(std::move(values), {n, n_features});
 }
 
-Floats logits(const Held& held,
+Floats logits(const HeldBackbone& held,
               const nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>& hidden) {
   const auto V = static_cast<std::size_t>(held.backbone->config().vocab_size);
   std::vector<float> values(hidden.shape(0) * V);
@@ -160,12 +131,7 @@ Floats logits(const Held& held,
   return to_array(std::move(values), {hidden.shape(0), V});
 }
 
-Floats mean(const Pool& pool) {
-  std::vector<float> values(pool.total.size());
-  mean_of(pool, values.begin());
-  const std::size_t n = values.size();
-  return to_array(std::move(values), {n});
-}
+Floats mean(const Pool& pool) { return to_array(pool.mean(), {pool.total.size()}); }
 
 template <typename T>
 using Flat = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -226,13 +192,13 @@ void add_engine(nb::module_& module) {
           kMove);
   pool.def_static("of", &pool_of, nb::arg("last"), nb::arg("total"), nb::arg("maximum"), nb::arg("count"),
                   nb::arg("attention_shift"), nb::arg("wkv"), nb::arg("ffn_shift"));
-  nb::class_<Held>(module, "Backbone")
+  nb::class_<HeldBackbone>(module, "Backbone")
       .def("__init__", &make, nb::arg("config"), nb::arg("tensors"), nb::arg("isa") = "")
       .def("run", &run, nb::arg("tokens"), nb::arg("pools"), nb::arg("keep_state"), nb::arg("want_hidden"),
            nb::arg("threads"))
       .def("features", &features, nb::arg("ids"), nb::arg("offsets"), nb::arg("threads"))
       .def("logits", &logits, nb::arg("hidden"))
-      .def_prop_ro("isa", [](const Held& held) { return held.backbone->isa(); });
+      .def_prop_ro("isa", [](const HeldBackbone& held) { return held.backbone->isa(); });
   module.def("isa_names", &isa_names);
   module.def("has_isa", &has_isa, nb::arg("name"));
 }

@@ -32,16 +32,12 @@ void make(Heads* place, const Input<float, 2>& weight, const Input<float, 1>& bi
 // The scores of texts, (n, K), of features (n, F) and logits to add (n, K).
 nb::ndarray<nb::numpy, double> scores(const Heads& self, const Input<float, 2>& features,
                                       const Input<float, 2>& added) {
-  const std::size_t n = features.shape(0), F = self.n_features(), K = self.n_categories();
-  if (features.shape(1) != F || added.shape(0) != n || added.shape(1) != K) {
+  const std::size_t n = features.shape(0), K = self.n_categories();
+  if (added.shape(0) != n || added.shape(1) != K) {
     throw EngineError("heads: features or logits are of another model");
   }
-  auto* const values = new std::vector<double>(n * K);
+  auto* const values = new std::vector<double>(self.scores(span_of(features), span_of(added)));
   const nb::capsule owner(values, [](void* pointer) noexcept { delete static_cast<std::vector<double>*>(pointer); });
-  for (std::size_t i = 0; i < n; ++i) {
-    self.scores(span_of(features).subspan(i * F, F), span_of(added).subspan(i * K, K),
-                std::span(*values).subspan(i * K, K));
-  }
   return nb::ndarray<nb::numpy, double>(values->data(), {n, K}, owner);
 }
 

@@ -46,5 +46,6 @@ NB_MODULE(_native, module) {
   gooseguard::bindings::add_heads(module);
   gooseguard::bindings::add_ngrams(module);
   gooseguard::bindings::add_text(module);
+  gooseguard::bindings::add_text_scorer(module);
   gooseguard::bindings::add_world(module);
 }

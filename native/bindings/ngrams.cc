@@ -1,14 +1,13 @@
 // NgramTables for Python.
 #include "gooseguard/ngram_tables.h"
 
-#include <algorithm>
 #include <initializer_list>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "bindings.h"
-#include "tensors.h"
+#include "held.h"
 
 namespace nb = nanobind;
 
@@ -19,16 +18,10 @@ template <typename T, std::size_t kAxes>
 using Input = nb::ndarray<const T, nb::ndim<kAxes>, nb::c_contig, nb::device::cpu>;
 using Counts = nb::ndarray<std::int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-// Tables and the arrays whose memory they read.
-struct Ngrams {
-  HeldTensors held;
-  NgramTables tables;
-};
-
-void make(Ngrams* place, const nb::dict& tensors, std::size_t n_categories) {
+void make(HeldNgrams* place, const nb::dict& tensors, std::size_t n_categories) {
   HeldTensors held(tensors);
   NgramTables tables(held.views, n_categories);
-  new (place) Ngrams{std::move(held), std::move(tables)};
+  new (place) HeldNgrams{std::move(held), std::move(tables)};
 }
 
 // Both arrays are (2, …) of this model.
@@ -38,7 +31,7 @@ std::span<T> span_of(const nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device:
   return {array.data(), array.size()};
 }
 
-void add(const Ngrams& self, const Input<std::int32_t, 1>& ids, std::int64_t previous, const Counts& sums,
+void add(const HeldNgrams& self, const Input<std::int32_t, 1>& ids, std::int64_t previous, const Counts& sums,
          const Counts& sketches) {
   self.tables.add({ids.data(), ids.size()}, previous, span_of(sums, self.tables.n_categories()),
                   span_of(sketches, NgramTables::kSlots));
@@ -51,30 +44,19 @@ nb::ndarray<nb::numpy, float> to_array(std::vector<float> values, std::initializ
 }
 
 // The logits of whole texts, (n, K).
-nb::ndarray<nb::numpy, float> logits(const Ngrams& self, const Input<std::int32_t, 1>& ids,
+nb::ndarray<nb::numpy, float> logits(const HeldNgrams& self, const Input<std::int32_t, 1>& ids,
                                      const Input<std::int64_t, 1>& offsets) {
-  const std::size_t K = self.tables.n_categories(), n = offsets.size() == 0 ? 0 : offsets.size() - 1;
-  std::vector<float> values(n * K);
+  std::vector<float> values;
   {
     const nb::gil_scoped_release release;
-    std::vector<std::int64_t> sums(2 * K), sketches(2 * NgramTables::kSlots);
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::int64_t begin = offsets.data()[i], end = offsets.data()[i + 1];
-      if (begin < 0 || end < begin || static_cast<std::size_t>(end) > ids.size()) {
-        throw EngineError("n-gram head: offsets do not rise from 0 to the number of ids");
-      }
-      std::fill(sums.begin(), sums.end(), 0);
-      std::fill(sketches.begin(), sketches.end(), 0);
-      self.tables.add({ids.data() + begin, static_cast<std::size_t>(end - begin)}, -1, sums,
-                      sketches);
-      self.tables.logits(sums, sketches, std::span(values).subspan(i * K, K));
-    }
+    values = self.tables.logits({ids.data(), ids.size()}, {offsets.data(), offsets.size()});
   }
+  const std::size_t K = self.tables.n_categories(), n = values.size() / K;
   return to_array(std::move(values), {n, K});
 }
 
 // The logits of what was counted, (K).
-nb::ndarray<nb::numpy, float> logits_of(const Ngrams& self, const Input<std::int64_t, 2>& sums,
+nb::ndarray<nb::numpy, float> logits_of(const HeldNgrams& self, const Input<std::int64_t, 2>& sums,
                                         const Input<std::int64_t, 2>& sketches) {
   const std::size_t K = self.tables.n_categories();
   std::vector<float> values(K);
@@ -85,7 +67,7 @@ nb::ndarray<nb::numpy, float> logits_of(const Ngrams& self, const Input<std::int
 }  // namespace
 
 void add_ngrams(nb::module_& module) {
-  nb::class_<Ngrams>(module, "NgramTables")
+  nb::class_<HeldNgrams>(module, "NgramTables")
       .def("__init__", &make, nb::arg("tensors"), nb::arg("n_categories"))
       .def("add", &add, nb::arg("ids"), nb::arg("previous"), nb::arg("sums").noconvert(),
            nb::arg("sketches").noconvert())

@@ -6,8 +6,10 @@
 #include <exception>
 #include <mutex>
 #include <numeric>
+#include <string>
 #include <thread>
 
+#include "gooseguard/text_ids.h"
 #include "kernels/kernels.h"
 #include "model/backbone.h"
 
@@ -233,6 +235,31 @@ void Backbone::run(std::span<const Sequence> sequences, int threads) const {
   if (failure) {
     std::rethrow_exception(failure);
   }
+}
+
+std::vector<float> Pool::mean() const {
+  const auto tokens = static_cast<double>(std::max<std::int64_t>(count, 1));
+  std::vector<float> values(total.size());
+  std::transform(total.begin(), total.end(), values.begin(),
+                 [tokens](double sum) { return static_cast<float>(sum / tokens); });
+  return values;
+}
+
+std::vector<float> Backbone::features(std::span<const std::int32_t> ids, std::span<const std::int64_t> offsets,
+                                      int threads) const {
+  const TextIds texts(ids, offsets);
+  std::vector<Pool> pools(texts.size());
+  std::vector<Sequence> sequences;
+  for (std::size_t i = 0; i < texts.size(); ++i) sequences.push_back({texts[i], &pools[i], false, nullptr});
+  run(sequences, threads);
+  std::vector<float> values(pools.size() * 3 * implementation_->width());
+  auto out = values.begin();
+  for (const Pool& pool : pools) {
+    for (const std::vector<float>& part : {pool.last, pool.mean(), pool.maximum}) {
+      out = std::copy(part.begin(), part.end(), out);
+    }
+  }
+  return values;
 }
 
 void Backbone::logits(std::span<const float> hidden, std::span<float> logits) const {

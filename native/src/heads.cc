@@ -35,19 +35,25 @@ Heads::Heads(std::span<const float> weight, std::span<const float> bias, std::sp
   }
 }
 
-void Heads::scores(std::span<const float> features, std::span<const float> added, std::span<double> scores) const {
-  const std::size_t n = n_features();
-  for (std::size_t i = 0; i < n_categories(); ++i) {
-    const float logit = dot(&weight_[i * n], features.data(), n) + bias_[i] + added[i];
+std::vector<double> Heads::scores(std::span<const float> features, std::span<const float> added) const {
+  const std::size_t F = n_features(), K = n_categories(), n = added.size() / K;
+  if (added.size() != n * K || features.size() != n * F) {
+    throw EngineError("heads: features or logits are of another model");
+  }
+  std::vector<double> scores(n * K);
+  for (std::size_t i = 0; i < n * K; ++i) {
+    const std::size_t text = i / K, category = i % K;
+    const float logit = dot(&weight_[category * F], &features[text * F], F) + bias_[category] + added[i];
     if (!std::isfinite(logit)) {
       scores[i] = std::numeric_limits<double>::quiet_NaN();
       continue;
     }
-    const double odds = scale_[i] * double{logit} + offset_[i];
+    const double odds = scale_[category] * double{logit} + offset_[category];
     // exp of what is never positive cannot overflow.
     const double small = std::exp(-std::abs(odds));
     scores[i] = (odds >= 0 ? 1.0 : small) / (1.0 + small);
   }
+  return scores;
 }
 
 }  // namespace gooseguard

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "gooseguard/errors.h"
+#include "gooseguard/text_ids.h"
 #include "kernels/bfloat16.h"
 
 namespace gooseguard {
@@ -175,6 +176,20 @@ void NgramTables::add(std::span<const std::int32_t> ids, std::int64_t previous, 
     }
     previous = id;
   }
+}
+
+std::vector<float> NgramTables::logits(std::span<const std::int32_t> ids,
+                                       std::span<const std::int64_t> offsets) const {
+  const TextIds texts(ids, offsets);
+  std::vector<float> values(texts.size() * n_categories_);
+  std::vector<std::int64_t> sums(2 * n_categories_), sketches(2 * kSlots);
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    std::fill(sums.begin(), sums.end(), 0);
+    std::fill(sketches.begin(), sketches.end(), 0);
+    add(texts[i], -1, sums, sketches);
+    logits(sums, sketches, std::span(values).subspan(i * n_categories_, n_categories_));
+  }
+  return values;
 }
 
 void NgramTables::logits(std::span<const std::int64_t> sums, std::span<const std::int64_t> sketches,

@@ -4,11 +4,13 @@
 #include <deque>
 #include <random>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "check.h"
 #include "gooseguard/engine.h"
+#include "gooseguard/text_scorer.h"
 #include "kernels/kernels.h"
 
 namespace {
@@ -17,10 +19,10 @@ using namespace gooseguard;
 
 constexpr int kVocabulary = 29;
 
-Config make_config(Version version) {
+Config make_config(Version version, int vocabulary) {
   Config config{.n_layer = 2,
                 .n_embd = 40,
-                .vocab_size = kVocabulary,
+                .vocab_size = vocabulary,
                 .head_size = 20,
                 .n_ffn = 50,
                 .version = version};
@@ -41,7 +43,8 @@ Config make_config(Version version) {
 // Every tensor of a model; values between -0.5 and 0.5, so that nothing grows.
 class Model {
  public:
-  Model(Version version, Dtype dtype) : config(make_config(version)), dtype_(dtype) {
+  Model(Version version, Dtype dtype, int vocabulary = kVocabulary)
+      : config(make_config(version, vocabulary)), dtype_(dtype) {
     const int C = config.n_embd, F = config.n_ffn;
     vector("emb.weight", config.vocab_size * C);
     norm("blocks.0.ln0");
@@ -243,6 +246,36 @@ void test_ranks() {
   }
 }
 
+// Texts to scores, from several threads at once: each as if it were alone.
+void test_text_scorer() {
+  const Tokenizer tokenizer({});
+  const Model model(Version::kX070, Dtype::kInt8, static_cast<int>(tokenizer.vocab_size()));
+  const Backbone backbone(model.config, model.tensors, "");
+  const std::vector<float> weight(2 * 3 * static_cast<std::size_t>(model.config.n_embd), 0.01F), bias(2);
+  const std::vector<double> ones(2, 1.0);
+  const Heads heads(weight, bias, ones, ones);
+  const TextScorer scorer(tokenizer, backbone, nullptr, heads);
+  const auto view = [](std::string_view text) { return TextView{text.data(), text.size(), 1}; };
+  const std::vector<TextView> texts{view("abc"), view(""), view("  "), view("a longer one of some words")};
+  const TextScores found = scorer.score(texts);
+  CHECK((found.is_visible == std::vector<std::uint8_t>{1, 0, 0, 1}));
+  CHECK(found.scores.size() == 8 && found.scores[0] > 0.0 && found.scores[0] < 1.0);
+  std::vector<std::jthread> callers;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    callers.emplace_back([&, i] {
+      const TextScores alone = scorer.score({&texts[i], 1});
+      CHECK(std::equal(alone.scores.begin(), alone.scores.end(), &found.scores[2 * i]));
+    });
+  }
+  callers.clear();
+  CHECK(scorer.score({}).scores.empty());
+  const Model other(Version::kX070, Dtype::kInt8);
+  const Backbone other_backbone(other.config, other.tensors, "");
+  CHECK_THROWS(TextScorer(tokenizer, other_backbone, nullptr, heads).score(texts), EngineError);
+  const Heads other_heads(std::vector<float>(4), bias, ones, ones);
+  CHECK_THROWS(TextScorer(tokenizer, backbone, nullptr, other_heads).score(texts), EngineError);
+}
+
 }  // namespace
 
 int main() {
@@ -252,4 +285,5 @@ int main() {
     }
   }
   test_ranks();
+  test_text_scorer();
 }

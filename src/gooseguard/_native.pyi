@@ -193,6 +193,20 @@ class Backbone:
     def isa(self) -> str:
         """Instruction set in use."""
 
+class TextScorer:
+    """A text model from end to end; see native/include/gooseguard/text_scorer.h."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, backbone: Backbone, ngrams: NgramTables | None, heads: Heads
+    ) -> None: ...
+    def score(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
+        """Give scores (n, K), NaN where a logit is not finite, and whether each text shows anything, (n,).
+
+        Raises:
+            TypeError: an item is no str.
+            EngineError: the parts are of different models.
+        """
+
 def isa_names() -> list[str]:
     """Give the instruction sets of this build, best first."""
 

@@ -257,7 +257,7 @@ def test_texts_in_a_batch(tokenizer: Tokenizer) -> None:
 def test_without_the_extension(large: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extension, "problem", lambda: "not built")
     python = Tokenizer(large.merges)
-    assert isinstance(python._encoder, PythonEncoder)
+    assert isinstance(python.encoder, PythonEncoder)
     assert python.to_json() == large.to_json()
     assert python.encode("abcd é") == large.encode("abcd é")
     assert python.decode(python.encode("abcd é")) == "abcd é".encode()

@@ -60,6 +60,9 @@ struct Pool {
   std::vector<float> maximum;  // (C): largest of each channel
   std::int64_t count = 0;      // tokens so far
   State state;                 // empty if it was not kept
+
+  // (C): mean of the hidden states, rounded once.
+  std::vector<float> mean() const;
 };
 
 // Tokens to run and where to put what comes of them.
@@ -90,6 +93,11 @@ class Backbone {
   // Runs all sequences, at most `threads` units of them at a time. Throws `EngineError`, before anything is
   // run, where a token is outside the vocabulary or a pool is of another model or kept no state.
   void run(std::span<const Sequence> sequences, int threads) const;
+
+  // Gives what heads read of whole texts, (n, 3 C): last, mean and maximum of each; zeros of one without tokens. Text
+  // i has the ids [offsets[i], offsets[i + 1]). Throws `EngineError` as `run` does, or where offsets do not fit.
+  std::vector<float> features(std::span<const std::int32_t> ids, std::span<const std::int64_t> offsets,
+                              int threads) const;
 
   // Language head: `hidden` (n, C) to `logits` (n, V). Throws `EngineError` where the model has none.
   void logits(std::span<const float> hidden, std::span<float> logits) const;

@@ -19,9 +19,9 @@ class Heads {
   std::size_t n_categories() const { return bias_.size(); }
   std::size_t n_features() const { return weight_.size() / bias_.size(); }
 
-  // Gives the scores (K) of one text, 0..1, NaN where a logit is not finite; `added` (K) is added to the logits of
-  // `features`.
-  void scores(std::span<const float> features, std::span<const float> added, std::span<double> scores) const;
+  // Gives the scores (n, K) of texts, 0..1, NaN where a logit is not finite; `added` (n, K) is added to the logits of
+  // `features` (n, n_features). Throws `EngineError` where sizes do not fit.
+  std::vector<double> scores(std::span<const float> features, std::span<const float> added) const;
 
  private:
   std::vector<float> weight_, bias_;

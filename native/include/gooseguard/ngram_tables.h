@@ -30,6 +30,10 @@ class NgramTables {
   void add(std::span<const std::int32_t> ids, std::int64_t previous, std::span<std::int64_t> sums,
            std::span<std::int64_t> sketches) const;
 
+  // Gives the logits (n, K) of whole texts: text i has the ids [offsets[i], offsets[i + 1]). Throws `EngineError` as
+  // `add` does, or where offsets do not fit.
+  std::vector<float> logits(std::span<const std::int32_t> ids, std::span<const std::int64_t> offsets) const;
+
   // Gives the logits (K) of what was counted.
   void logits(std::span<const std::int64_t> sums, std::span<const std::int64_t> sketches,
               std::span<float> logits) const;

@@ -88,7 +88,8 @@ class NgramHead:
         """
         own = {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
         self.n_tokens, self.n_categories = own[f"{PREFIX}token_weight"].data.shape
-        self._tables = _make_tables(own, is_native=is_native)
+        # `_native.NgramTables` where there is the extension.
+        self.tables = _make_tables(own, is_native=is_native)
 
     def logits(self, ids: npt.NDArray[np.integer[Any]], offsets: Integers) -> npt.NDArray[np.float32]:
         """Give the logits of whole texts.
@@ -103,7 +104,7 @@ class NgramHead:
         Raises:
             EngineError: a weight is no number.
         """
-        return self._tables.logits(ids.astype(np.int32, copy=False), offsets)
+        return self.tables.logits(ids.astype(np.int32, copy=False), offsets)
 
     def start(self) -> NgramCounts:
         """Give the counts of a text before its first token."""
@@ -120,12 +121,12 @@ class NgramHead:
         if not len(ids):
             return counts
         after = NgramCounts(counts.sums.copy(), counts.sketches.copy(), previous=int(ids[-1]))
-        self._tables.add(ids.astype(np.int32, copy=False), counts.previous, after.sums, after.sketches)
+        self.tables.add(ids.astype(np.int32, copy=False), counts.previous, after.sums, after.sketches)
         return after
 
     def logits_of(self, counts: NgramCounts) -> npt.NDArray[np.float32]:
         """Give the logits of what was counted, float32 (K,)."""
-        return self._tables.logits_of(counts.sums, counts.sketches)
+        return self.tables.logits_of(counts.sums, counts.sketches)
 
     def unpack(self, arrays: Mapping[str, npt.NDArray[Any]]) -> NgramCounts:
         """Give what `NgramCounts.pack` gave as arrays; others may be there too.

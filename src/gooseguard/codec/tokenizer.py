@@ -72,7 +72,8 @@ class Tokenizer:
             ArtefactError: a merge is no pair, names an id that does not exist yet, or was there before.
         """
         listed = list(merges)
-        self._encoder = _make_encoder(listed)
+        # `_native.Tokenizer` where there is the extension.
+        self.encoder = _make_encoder(listed)
         # An array, which takes a twentieth of the memory.
         self._merges = np.array(listed, dtype=np.int32).reshape(-1, 2)
 
@@ -84,7 +85,7 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """Number of ids, the reserved one included."""
-        return self._encoder.vocab_size
+        return self.encoder.vocab_size
 
     @classmethod
     def from_json(cls, data: str | bytes) -> Tokenizer:
@@ -121,11 +122,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Give the token ids of `text`, which is normalised already."""
-        return self._encoder.encode(text)
+        return self.encoder.encode(text)
 
     def encode_texts(self, texts: Sequence[str]) -> EncodedTexts:
         """Normalise and encode many texts; the native extension does so without the interpreter's lock."""
-        ids, offsets, is_visible = self._encoder.encode_texts(texts)
+        ids, offsets, is_visible = self.encoder.encode_texts(texts)
         return EncodedTexts(ids, offsets, is_visible.view(np.bool_))
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[int], list[int]]:
@@ -161,7 +162,7 @@ class Tokenizer:
 
     @cached_property
     def _tokens(self) -> list[bytes]:
-        return self._encoder.tokens()
+        return self.encoder.tokens()
 
 
 class TokenStream:
@@ -234,7 +235,7 @@ class TextStream:
         return self._tokens.push(self._normalizer.finish().text) + self._tokens.finish()
 
 
-class _Encoder(Protocol):
+class Encoder(Protocol):
     """What `_native.Tokenizer` and `PythonEncoder` both are."""
 
     @property
@@ -253,7 +254,7 @@ class _Encoder(Protocol):
         """Normalise and encode: ids, offsets, visibility."""
 
 
-def _make_encoder(merges: Sequence[Sequence[int]]) -> _Encoder:
+def _make_encoder(merges: Sequence[Sequence[int]]) -> Encoder:
     if extension.problem() is not None:
         return PythonEncoder(merges)
     # Late, because it may not be there.

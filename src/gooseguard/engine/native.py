@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gooseguard.codec.layout import RwkvConfig
+    from gooseguard.codec.ngram_head import NgramHead
     from gooseguard.codec.stored_tensor import StoredTensor
+    from gooseguard.codec.tokenizer import Tokenizer
+    from gooseguard.engine.heads import Heads
 
 Pool = _native.Pool
 """One sequence so far: what a head reads of its hidden states, and what the next piece goes on from."""
@@ -141,6 +144,14 @@ class NativeBackbone:
             EngineError: an id is outside the vocabulary, or offsets do not fit `ids`.
         """
         return self._backbone.features(ids, offsets, self._threads)
+
+    def join(self, tokenizer: Tokenizer, ngrams: NgramHead | None, heads: Heads) -> _native.TextScorer:
+        """Give what reads texts from end to end in one call, on one thread; all parts are the extension's."""
+        # Each is a twin of a Python class, and made by the extension since that is there.
+        tables: Any = None if ngrams is None else ngrams.tables
+        encoder: Any = tokenizer.encoder
+        native_heads: Any = heads
+        return _native.TextScorer(encoder, self._backbone, tables, native_heads)
 
     def state_of(self, pool: Pool) -> State:
         """Give the recurrent state of a pool, B = 1, as new arrays.

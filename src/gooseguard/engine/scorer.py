@@ -24,6 +24,7 @@ from gooseguard.core.content import Modality, Part
 from gooseguard.core.errors import ConfigError, ContentError, EngineError
 from gooseguard.core.scorer import ScoreError, Scores, Span
 from gooseguard.engine.heads import make_heads
+from gooseguard.engine.reader import Featuring, make_reader
 from gooseguard.engine.state_file import pack_state, unpack_state
 from gooseguard.engine.threads import run_jobs
 
@@ -70,7 +71,7 @@ class Pool(Protocol):
         """Tokens so far."""
 
 
-class Backbone(Protocol):
+class Backbone(Featuring, Protocol):
     """What a scorer asks of an engine: `native.NativeBackbone` and `portable.PortableBackbone` are such."""
 
     # Each engine takes its own pools only, which a scorer sees to: hence Any.
@@ -82,9 +83,6 @@ class Backbone(Protocol):
         keep_state: bool = True,
     ) -> Sequence[Pool]:
         """Give what a head reads of each sequence of token ids."""
-
-    def features(self, ids: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Give last, mean and maximum, float32 (n, 3 C), of texts `ids[offsets[i] : offsets[i + 1]]`."""
 
 
 @runtime_checkable
@@ -169,6 +167,9 @@ class TextScorer:
         self._has_spans = spans
         self._heads = make_heads(model.tensors[HEAD_WEIGHT], model.tensors[HEAD_BIAS], model.calibration)
         self._ngrams = NgramHead(file.stored) if model.config.n_pairs else None
+        self._reader = make_reader(
+            self._tokenizer, backbone, self._ngrams, self._heads, len(self._categories)
+        )
 
     def score(self, contents: Sequence[Content]) -> list[Scores | ScoreError]:
         """Score contents: same order, same length.
@@ -301,16 +302,11 @@ class TextScorer:
             if len(texts[group[0]]) > PIECE_CHARACTERS:
                 results.append(self._score_long(texts[group[0]]))
                 continue
-            encoded = self._tokenizer.encode_texts([texts[number] for number in group])
-            features = self._backbone.features(encoded.ids, encoded.offsets)
-            if self._ngrams is None:
-                added = np.zeros((len(group), len(self._categories)), np.float32)
-            else:
-                added = self._ngrams.logits(encoded.ids, encoded.offsets)
-            scored = to_text_scores(self._heads.scores(features, added), self._categories, self.name)
+            found, is_visible = self._reader.score([texts[number] for number in group])
+            scored = to_text_scores(found, self._categories, self.name)
             results += [
-                scores if is_visible else _empty()
-                for scores, is_visible in zip(scored, encoded.is_visible.tolist(), strict=True)
+                scores if is_shown else _empty()
+                for scores, is_shown in zip(scored, is_visible.tolist(), strict=True)
             ]
         return results
 
