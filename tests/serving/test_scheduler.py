@@ -12,7 +12,7 @@ from gooseguard.core.content import Content
 from gooseguard.core.errors import EngineError
 from gooseguard.serving.config import SchedulerConfig
 from gooseguard.serving.problem import Kind, Problem
-from gooseguard.serving.scheduler import LEAST_COST, Scheduler, Timing
+from gooseguard.serving.scheduler import LEAST_BATCH, LEAST_COST, Scheduler, Timing
 
 
 class Gate:
@@ -259,6 +259,26 @@ def test_a_batch_lies_ready_for_a_worker_while_the_event_loop_is_busy():
             time.sleep(0.001)
         assert scorer.batches == [["0"], ["1"]]
         assert await asyncio.gather(*tasks) == [["0"], ["1"], ["2"]]
+        await scheduler.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "n_texts", "shares"),
+    [(LEAST_BATCH // 2, 4, [2, 2]), (LEAST_BATCH, 8, [1, 1, 2, 4])],
+)
+def test_workers_share_what_waits_where_it_is_less_than_a_batch_each(n_bytes, n_texts, shares):
+    async def main():
+        scheduler = Scheduler(SchedulerConfig(batch_bytes=4 * LEAST_BATCH), 2, ahead=0)
+        scorer = Gate()
+        busy = [start(scheduler, scorer, [letter * LEAST_BATCH]) for letter in "yz"]
+        await asyncio.sleep(0.02)
+        rest = [start(scheduler, scorer, [letter * n_bytes]) for letter in "abcdefgh"[:n_texts]]
+        await asyncio.sleep(0)
+        scorer.open.set()
+        await asyncio.gather(*busy, *rest)
+        assert sorted(len(batch) for batch in scorer.batches if batch[0][0] not in "yz") == shares
         await scheduler.close()
 
     asyncio.run(main())

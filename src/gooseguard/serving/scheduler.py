@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Outcome = TypeVar("Outcome")
 
+LEAST_BATCH = 1024
+"""Bytes of a batch at least, where as many wait: below, to hand it over costs more than a worker at rest."""
+
 LEAST_COST = 64
 """Bytes that a content counts at least: an empty one takes work too."""
 
@@ -108,6 +111,7 @@ class Scheduler:
             ahead: batches that lie ready for whichever worker is done first.
         """
         self._config = config
+        self._n_workers = n_workers
         self._queues: dict[str, _Queue] = {}
         self._batches: list[list[_Unit]] = []
         self._n_items = 0
@@ -264,9 +268,12 @@ class Scheduler:
                 await self._wake.wait()
 
     def _take(self) -> list[_Unit]:
-        """Take the next batch: units of one scorer, of `batch_bytes` together, keys by turns."""
+        """Take the next batch: units of one scorer, of `batch_bytes` together, keys by turns.
+
+        Where less waits, no more than a worker's share of it: another is at rest, or soon will be.
+        """
         batch: list[_Unit] = []
-        room = self._config.batch_bytes
+        room = min(self._config.batch_bytes, max(LEAST_BATCH, self._cost // self._n_workers))
         while self._queues:
             key, queue = next(iter(self._queues.items()))
             if queue.deficit <= 0:
