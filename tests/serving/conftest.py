@@ -73,7 +73,7 @@ class Recorder:
         self.entries, self.outcomes, self.records, self.names = [], [], [], []
         self.is_full = False
 
-    async def append(self, entries):
+    async def append(self, entries, *, is_alone=False):
         if self.is_full:
             raise Problem(Kind.LOG, "the disk is full")
         self.entries += entries

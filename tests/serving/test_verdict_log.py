@@ -319,6 +319,37 @@ def test_the_write_ahead_log_is_copied_beside_the_writes(tmp_path, monkeypatch):
     run(open_database(str(tmp_path / "log.db")), use)
 
 
+def test_the_write_ahead_log_begins_anew_under_a_load_that_never_pauses(tmp_path, monkeypatch):
+    monkeypatch.setattr(verdict_log, "CHECKPOINT_S", 0.01)
+    monkeypatch.setattr(verdict_log, "LONG_PAGES", 50)
+
+    async def use(log):
+        async def caller(number):
+            for place in range(60):
+                await log.append([make_entry(f"r{number}", place=place)], is_alone=True)
+
+        await asyncio.gather(*(caller(number) for number in range(10)))
+        # At least four pages a commit: without a new beginning, megabytes.
+        assert (tmp_path / "log.db-wal").stat().st_size < 200 * 4096
+
+    log = run(open_database(str(tmp_path / "log.db")), use)
+    assert log.counts.written == 600
+
+
+def test_commits_wait_a_moment_for_each_other_unless_a_request_is_alone(sqlite_url, monkeypatch):
+    waits = []
+    monkeypatch.setattr(verdict_log, "GROUP_S", 60.0)
+    monkeypatch.setattr(verdict_log.time, "sleep", waits.append)
+
+    async def use(log):
+        for is_alone in (True, True, False):
+            await log.append([make_entry("r1")], is_alone=is_alone)
+        assert len(waits) == 1
+        assert 0 < waits[0] <= 60
+
+    run(open_database(sqlite_url), use)
+
+
 def test_kill_9_loses_nothing_that_was_acknowledged(sqlite_url):
     kill_while_logging(sqlite_url, least=50)
 

@@ -57,6 +57,8 @@ class Service:
     """Whether new requests are welcome; false while draining."""
     n_streams: int = 0
     """WebSockets and answers by events that are open now."""
+    n_calls: int = 0
+    """Requests under way."""
     ids: Iterator[str] = field(default_factory=_request_ids)
     """Of requests, each once."""
 
@@ -167,12 +169,15 @@ class Endpoint:
         call = Call(self.service, self.api, request, next(self.service.ids), self.service.deployment)
         call.policy = call.deployment.policy.name
         kind = ""
+        self.service.n_calls += 1
         try:
             response = await self.handler(call)
         except Exception as error:  # noqa: BLE001  (the last resort: every request gets an answer)
             problem = as_problem(error)
             kind = problem.kind.name
             response = problem_response(self.api, problem, request)
+        finally:
+            self.service.n_calls -= 1
         call.headers["x-request-id"] = call.id
         call.headers["gooseguard-model"] = call.deployment.scorer.name
         call.headers["gooseguard-policy"] = call.policy

@@ -80,14 +80,20 @@ def open_database(url: str, *, flush: bool = True) -> Engine:
     return engine
 
 
-def checkpoint(engine: Engine) -> None:
+def checkpoint(engine: Engine) -> int:
     """Copy SQLite's write-ahead log into its database, as far as nobody has to wait for it.
+
+    Where nobody commits meanwhile, the next commit begins the log anew.
+
+    Returns:
+        The pages of the log; -1 where somebody else is copying it.
 
     Raises:
         StorageError: the database cannot be written.
     """
     with translated("copy its write-ahead log"), engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        _, n_pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+    return int(n_pages)
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

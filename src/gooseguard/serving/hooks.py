@@ -126,8 +126,12 @@ class Limits(Protocol):
 class VerdictLog(Protocol):
     """Remembers what was decided."""
 
-    async def append(self, entries: Sequence[LogEntry]) -> None:
+    async def append(self, entries: Sequence[LogEntry], *, is_alone: bool = False) -> None:
         """Store entries; they are on disk when this returns, and the answer goes out only then.
+
+        Args:
+            entries: of one request.
+            is_alone: whether no other request is under way, so that it is of no use to wait for theirs.
 
         Raises:
             Problem: LOG; the request gets an error instead of an answer that nobody can account for.
@@ -185,7 +189,7 @@ class Unlimited:
 class NoLog:
     """`VerdictLog` that keeps nothing."""
 
-    async def append(self, entries: Sequence[LogEntry]) -> None:
+    async def append(self, entries: Sequence[LogEntry], *, is_alone: bool = False) -> None:
         """Forget verdicts; refuse suggestions, since keeping them is what the client asks for."""
         if any(entry.suggested for entry in entries):
             raise Problem(Kind.LOG, "this server keeps no suggestions; its operator can turn the log on")

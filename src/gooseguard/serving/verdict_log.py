@@ -37,8 +37,15 @@ logger = logging.getLogger(__name__)
 PROBE_S = 2.0
 """After a failure, how often to try whether rows can be written again."""
 
-CHECKPOINT_S = 1.0
-"""How often SQLite's write-ahead log is copied into its database."""
+GROUP_S = 0.001
+"""How far apart commits begin while other requests are under way: each costs as much as several rows, and
+wakes two threads that the others wait for."""
+
+CHECKPOINT_S = 0.25
+"""How often SQLite's write-ahead log is copied into its database: a commit that meets a long copy is slow."""
+
+LONG_PAGES = 8192
+"""Pages of the write-ahead log, 32 MB, from which on commits wait for the last of a copy, so that it ends."""
 
 PRUNE_S = 3600.0
 """How often rows past their time are deleted."""
@@ -75,6 +82,7 @@ class _Job:
     rows: list[dict[str, Any]]
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[None]
+    is_alone: bool
     # Until it is known to be written.
     error: StorageError | None = field(default_factory=lambda: StorageError("verdict log: not written"))
 
@@ -110,6 +118,9 @@ class VerdictLog:
         self._queue = _Queue()
         self._failed_at: float | None = None
         self._next_prune = time.monotonic()
+        self._began = -GROUP_S
+        # Held by whoever commits, or ends a copy of the write-ahead log.
+        self._commits = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="verdict-log", daemon=True)
         self._is_closed = threading.Event()
         self._checkpoints = threading.Thread(target=self._copy, name="checkpoints", daemon=True)
@@ -137,7 +148,7 @@ class VerdictLog:
             logger.error("verdict log closed with rows unwritten", extra={"rows": self.counts.waiting})
         self._engine.dispose()
 
-    async def append(self, entries: Sequence[LogEntry]) -> None:
+    async def append(self, entries: Sequence[LogEntry], *, is_alone: bool = False) -> None:
         """Keep what was made of a request's contents; returns when the rows are as safe as configured.
 
         Suggestions are always waited for and never lost in silence: keeping them is what was asked. One that
@@ -153,18 +164,18 @@ class VerdictLog:
             if is_suggestion(entry) and entry.may_store
         ]
         judged = [self._maker.verdict(entry, now) for entry in entries if not is_suggestion(entry)]
-        if suggested and (error := await self._put(suggestions, suggested, wait=True)):
+        if suggested and (error := await self._put(suggestions, suggested, wait=True, is_alone=is_alone)):
             raise self._refuse(suggested, error)
         if judged and self._config.enabled:
-            await self._append_judged(judged)
+            await self._append_judged(judged, is_alone=is_alone)
 
-    async def _append_judged(self, rows: list[dict[str, Any]]) -> None:
+    async def _append_judged(self, rows: list[dict[str, Any]], *, is_alone: bool) -> None:
         is_refusing = self._config.on_failure == OnFailure.REFUSE
         if is_refusing and not self._config.wait and not self.is_healthy:
             # Nobody would hear that this row failed like the one before it.
             error: StorageError | None = StorageError("verdict log: cannot write; check the database")
         else:
-            error = await self._put(verdicts, rows, wait=self._config.wait)
+            error = await self._put(verdicts, rows, wait=self._config.wait, is_alone=is_alone)
         if error is not None and is_refusing:
             raise self._refuse(rows, error)
         if error is not None:
@@ -180,9 +191,11 @@ class VerdictLog:
             Kind.LOG, "the verdict log cannot be written; try again later", retry_after_s=RETRY_AFTER_S
         )
 
-    async def _put(self, table: Table, rows: list[dict[str, Any]], *, wait: bool) -> StorageError | None:
+    async def _put(
+        self, table: Table, rows: list[dict[str, Any]], *, wait: bool, is_alone: bool
+    ) -> StorageError | None:
         loop = asyncio.get_running_loop()
-        job = _Job(table, rows, loop, loop.create_future())
+        job = _Job(table, rows, loop, loop.create_future(), is_alone)
         with self._queue.has_work:
             if self._queue.is_closing or self.counts.waiting + len(rows) > self._config.queue_rows:
                 reason = "is closing" if self._queue.is_closing else f"has {self.counts.waiting} rows waiting"
@@ -224,10 +237,17 @@ class VerdictLog:
 
     def _copy(self) -> None:
         """Keep the write-ahead log short, on a thread of its own: answers wait for commits, not for this."""
+        n_written = 0
         while not self._is_closed.wait(CHECKPOINT_S):
+            if self.counts.written == n_written:
+                continue
+            n_written = self.counts.written
             # A disk that fails is told by the writer.
             with suppress(StorageError):
-                checkpoint(self._engine)
+                if checkpoint(self._engine) > LONG_PAGES:
+                    # Little is left, and with nothing more coming the log begins anew.
+                    with self._commits:
+                        checkpoint(self._engine)
 
     def _take(self) -> list[_Job] | None:
         """Wait for jobs, and give those of one commit; none after a while, `None` at the end."""
@@ -236,6 +256,11 @@ class VerdictLog:
                 self._queue.has_work.wait(PROBE_S)
             if not self._queue.jobs:
                 return None if self._queue.is_closing else []
+            is_alone = self._queue.jobs[0].is_alone
+        if not is_alone and (early_s := self._began + GROUP_S - time.monotonic()) > 0:
+            time.sleep(early_s)
+        self._began = time.monotonic()
+        with self._queue.has_work:
             taken = [self._queue.jobs.popleft()]
             n_rows = len(taken[0].rows)
             while self._queue.jobs and n_rows + len(self._queue.jobs[0].rows) <= self._config.batch_rows:
@@ -275,7 +300,7 @@ class VerdictLog:
 
     def _commit(self, jobs: list[_Job]) -> StorageError | None:
         try:
-            with translated("write verdicts"), self._engine.begin() as connection:
+            with translated("write verdicts"), self._commits, self._engine.begin() as connection:
                 for table in (verdicts, suggestions):
                     rows = [row for job in jobs if job.table is table for row in job.rows]
                     if rows:
