@@ -176,10 +176,10 @@ class TextScorer:
 
         A content with a part that is no text, or whose text is empty or shows nothing, gives a `ScoreError`.
         """
-        if len(contents) == 1:
-            return self._score_job(contents)
-        sizes = [sum(len(part.data) for part in content.parts) for content in contents]
+        sizes = [sum([len(part.data) for part in content.parts]) for content in contents]
         limit = min(JOB_BYTES, max(LEAST_JOB_BYTES, -(-sum(sizes) // self.threads)))
+        if len(contents) == 1 or sum(sizes) <= limit:
+            return self._score_job(contents)
         # Longest first: texts of like length pack best, and no worker is left with a long one at the end.
         order = sorted(range(len(contents)), key=lambda number: -sizes[number])
         jobs = [
