@@ -10,7 +10,6 @@ from gooseguard.core.manifest import read_manifest
 from gooseguard.evaluation import robustness_figure
 from gooseguard.evaluation.robustness import Curve, Point
 from gooseguard.evaluation.runs import draw_runs
-from gooseguard.experiment import fusion_figure
 from gooseguard.experiment.fusion import CONDITIONS, TRAININGS, Found, FusionExperiment, ItemsConfig
 from gooseguard.experiment.fusion_report import find_winners, tabulate, to_markdown, write_fusion_report
 from gooseguard.models.fusion import FusionKind
@@ -132,7 +131,6 @@ def test_the_page_says_that_it_is_a_controlled_benchmark(document):
 
 def test_the_report_is_a_folder_with_a_manifest(found, document, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(fusion_figure, "DPI", 40)
     monkeypatch.setattr(robustness_figure, "DPI", 40)
     made = write_fusion_report(found, document, tmp_path / "report")
     manifest = read_manifest(tmp_path / "report", "fusion-report", 1, verify=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gooseguard.core.extras import import_extra
+from gooseguard.core.figure import COLOURS, DASHES, GRID, drawing
 from gooseguard.metrics.calibration import N_BINS, expected_calibration_error, reliability_curve
 from gooseguard.metrics.ranking import POSITIVE, average_precision, known_rows, precision_recall_curve
 
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
 
     from gooseguard.evaluation.scored import LabelledRows, ScoredRows
 
-COLOURS = ("#0072b2", "#d55e00")
-"""Model, baseline: distinct to colour-blind readers. Source: Okabe and Ito 2008, "Color universal design"."""
-
-DASHES = ("solid", (0, (4, 1.6)))
-"""Model and baseline, so that colour is not needed to tell them apart."""
+N_SCORERS = 2
+"""Model and baseline."""
 
 INK = "#24292f"
 FAINT = "#8c959f"
@@ -51,29 +49,20 @@ def _panels(
     ]
     n_lines = max(1, -(-len(shown) // N_COLUMNS))
     style = {
-        "font.size": 9,
-        "font.family": "DejaVu Sans",
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "axes.edgecolor": FAINT,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "svg.hashsalt": "gooseguard",
-        "svg.fonttype": "path",
+        "text_color": INK,
+        "axes_labelcolor": INK,
+        "axes_edgecolor": FAINT,
+        "xtick_color": INK,
+        "ytick_color": INK,
     }
-    with import_extra("matplotlib", "figures need").rc_context(style):
-        # An opaque white card stays legible on a dark page.
-        figure = import_extra("matplotlib.figure", "figures need").Figure(
-            figsize=(9, 0.7 + 2.35 * n_lines), facecolor="white", layout="constrained"
-        )
+    with drawing(path, (9, 0.7 + 2.35 * n_lines), dpi=DPI, **style) as figure:
         axes = figure.subplots(n_lines, N_COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
         for panel, k in zip(axes, shown, strict=False):
             panel.set_title(rows.categories[k], fontsize=10, fontweight="bold", loc="left")
             panel.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
             panel.set(xticklabels=("0", "0.5", "1"), yticklabels=("0", "0.5", "1"))
-            panel.grid(color="#d8dee4", linewidth=0.6)
+            panel.grid(**GRID)
             panel.set_axisbelow(b=True)
-            panel.spines[["top", "right"]].set_visible(False)
             draw(panel, k)
         for panel in axes[len(shown) :]:
             panel.set_axis_off()
@@ -89,8 +78,6 @@ def _panels(
             for colour, dash, _ in zip(COLOURS, DASHES, names, strict=False)
         ]
         figure.legend(lines, names, loc="outside upper center", ncols=len(names), frameon=False, fontsize=10)
-        metadata = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(path, dpi=DPI, metadata=metadata)
 
 
 def _note(panel: Any, place: int, text: str, *, at_top: bool) -> None:  # noqa: ANN401 - matplotlib axes
@@ -109,7 +96,7 @@ def _note(panel: Any, place: int, text: str, *, at_top: bool) -> None:  # noqa: 
 
 
 def _names(scorers: Sequence[ScoredRows], names: Sequence[str] | None) -> Sequence[str]:
-    return (names if names is not None else [scored.name for scored in scorers])[: len(COLOURS)]
+    return (names if names is not None else [scored.name for scored in scorers])[:N_SCORERS]
 
 
 def draw_precision_recall(

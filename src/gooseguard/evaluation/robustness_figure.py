@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gooseguard.core.errors import ConfigError
-from gooseguard.core.extras import import_extra
+from gooseguard.core.figure import COLOURS, DASHES, GRID, drawing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 
 NAMES = {"auc": "ROC AUC", "fpr": "share of negatives flagged", "fnr": "share of positives missed"}
 """Statistic to the axis."""
-
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Distinct to colour-blind readers. Source: Okabe and Ito 2008, "Color universal design"."""
-
-DASHES = ("solid", (0, (4, 1.6)), (0, (1.2, 1.2)), "dashdot")
-"""So that colour is not needed to tell lines apart."""
 
 N_COLUMNS = 4
 
@@ -46,20 +40,11 @@ def draw_robustness(curves: Sequence[Curve], statistic: str, path: Path) -> None
     panels = list(dict.fromkeys((curve.modality, curve.kind) for curve in curves))
     names = list(dict.fromkeys(curve.name for curve in curves))
     n_lines = -(-len(panels) // N_COLUMNS)
-    style = {
-        "font.size": 9,
-        "svg.hashsalt": "gooseguard",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with import_extra("matplotlib", "figures need").rc_context(style):
-        figure = import_extra("matplotlib.figure", "figures need").Figure(
-            figsize=(9, 0.8 + 1.9 * n_lines), facecolor="white", layout="constrained"
-        )
+    with drawing(path, (9, 0.8 + 1.9 * n_lines), dpi=DPI) as figure:
         axes = figure.subplots(n_lines, N_COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
         for panel, key in zip(axes, panels, strict=False):
             panel.set_title(f"{key[0]}: {key[1]}", fontsize=9, fontweight="bold", loc="left")
-            panel.grid(color="#d8dee4", linewidth=0.6)
+            panel.grid(**GRID)
             panel.set_axisbelow(b=True)
             for curve in curves:
                 if (curve.modality, curve.kind) != key:
@@ -85,4 +70,3 @@ def draw_robustness(curves: Sequence[Curve], statistic: str, path: Path) -> None
         figure.supylabel(NAMES[statistic], fontsize=10)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(names), frameon=False)
-        figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)

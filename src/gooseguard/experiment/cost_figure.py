@@ -5,21 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gooseguard.core.extras import import_extra
+from gooseguard.core.figure import COLOURS, GRID, MARKERS, drawing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from gooseguard.experiment.cost import Cell
-
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Distinct to colour-blind readers. Source: Okabe and Ito 2008, "Color universal design"."""
-
-MARKERS = "osD^vP"
-"""So that colour is not needed to tell the lines apart."""
-
-DPI = 160
-"""Dots an inch of a PNG."""
 
 
 def draw_cost(lines: Mapping[str, Sequence[Cell]], path: Path, title: str) -> None:
@@ -33,16 +25,7 @@ def draw_cost(lines: Mapping[str, Sequence[Cell]], path: Path, title: str) -> No
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    style = {
-        "font.size": 9,
-        "svg.hashsalt": "gooseguard",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with import_extra("matplotlib", "figures need").rc_context(style):
-        figure = import_extra("matplotlib.figure", "figures need").Figure(
-            figsize=(9, 3.6), facecolor="white", layout="constrained"
-        )
+    with drawing(path, (9, 3.6)) as figure:
         latency, throughput = figure.subplots(1, 2)
         for place, (name, cells) in enumerate(lines.items()):
             look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
@@ -61,8 +44,7 @@ def draw_cost(lines: Mapping[str, Sequence[Cell]], path: Path, title: str) -> No
             axes.yaxis.set_major_formatter(
                 import_extra("matplotlib.ticker", "figures need").StrMethodFormatter("{x:,.10g}")
             )
-            axes.grid(color="#d8dee4", linewidth=0.6, which="both")
+            axes.grid(which="both", **GRID)
             axes.set_axisbelow(b=True)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(title, fontsize=10)
-        figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -6,8 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from gooseguard.codec.image import read_frames
-from gooseguard.core.extras import import_extra
-from gooseguard.experiment.cost_figure import COLOURS, DPI, MARKERS
+from gooseguard.core.figure import COLOURS, GRID, MARKERS, drawing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,16 +36,7 @@ def draw_fusion(document: Mapping[str, Any], path: Path) -> None:
         list(dict.fromkeys(row[name] for row in document["table"]))
         for name in ("condition", "case", "fusion", "training")
     )
-    style = {
-        "font.size": 9,
-        "svg.hashsalt": "gooseguard",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with import_extra("matplotlib", "figures need").rc_context(style):
-        figure = import_extra("matplotlib.figure", "figures need").Figure(
-            figsize=(9, 5.4), facecolor="white", layout="constrained"
-        )
+    with drawing(path, (9, 5.4)) as figure:
         axes = figure.subplots(2, -(-len(conditions) // 2), sharey=True, squeeze=False).ravel()
         for panel, condition in zip(axes, conditions, strict=False):
             panel.axhline(0.5, color="#8c959f", linestyle=":", linewidth=1.2)
@@ -76,14 +66,13 @@ def draw_fusion(document: Mapping[str, Any], path: Path) -> None:
                 )
             panel.set_title(condition, fontsize=10, fontweight="bold", loc="left")
             panel.set_xticks(range(len(cases)), cases)
-            panel.grid(axis="y", color="#d8dee4", linewidth=0.6)
+            panel.grid(axis="y", **GRID)
             panel.set_axisbelow(b=True)
             panel.tick_params(axis="x", labelsize=8)
         figure.supxlabel("where the harm lies", fontsize=10)
         figure.supylabel("ROC AUC", fontsize=10)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(kinds), frameon=False)
-        figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def draw_examples(items: Sequence[Item], path: Path) -> None:
@@ -101,12 +90,7 @@ def draw_examples(items: Sequence[Item], path: Path) -> None:
         own = shown.setdefault(item.case.value, [])
         if len(own) < N_SHOWN:
             own.append(item)
-    with import_extra("matplotlib", "figures need").rc_context(
-        {"font.size": 7, "svg.hashsalt": "gooseguard"}
-    ):
-        figure = import_extra("matplotlib.figure", "figures need").Figure(
-            figsize=(9, 2.1 * len(shown)), facecolor="white", layout="constrained"
-        )
+    with drawing(path, (9, 2.1 * len(shown)), font_size=7) as figure:
         axes = figure.subplots(len(shown), N_SHOWN, squeeze=False)
         for line, case in zip(axes, sorted(shown), strict=True):
             line[0].set_title(f"harm in: {case}", fontsize=9, fontweight="bold", loc="left")
@@ -117,4 +101,3 @@ def draw_examples(items: Sequence[Item], path: Path) -> None:
                 text, image = item.content.parts
                 panel.imshow(next(iter(read_frames(image.data))))
                 panel.set_xlabel(textwrap.fill(text.text, 30), fontsize=7)
-        figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
