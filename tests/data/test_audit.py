@@ -8,11 +8,12 @@ from gooseguard.core.content import Content
 from gooseguard.core.errors import ArtefactError
 from gooseguard.core.example import Example
 from gooseguard.core.manifest import Manifest, write_manifest
+from gooseguard.data.arrow import import_arrow
 from gooseguard.data.audit import audit, drift
 from gooseguard.data.build import merge_labels
 from gooseguard.data.shards import DatasetRow, write_shards
 from gooseguard.data.sources.source import SourceRow
-from gooseguard.data.tables import import_arrow, merge_records, to_record, to_table
+from gooseguard.data.tables import merge_records, to_record, to_table
 
 
 def record(row_id, text, labels, *, cluster="", split="train", language="en"):

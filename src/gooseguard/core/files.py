@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Files and folders that are there whole, or not at all."""
 
 from __future__ import annotations
 
@@ -28,6 +28,28 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path` to write into; it becomes `path` when the block ends well.
+
+    Otherwise nothing is left.
+
+    Raises:
+        OSError: it cannot be made or renamed, as where `path` is a file, or a folder with something in it.
+    """
+    # Late, because few processes need it, and the compressors it brings.
+    import shutil  # noqa: PLC0415
+
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_whole(path: Path, data: str | bytes) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gooseguard.core.errors import ArtefactError
+from gooseguard.data.arrow import import_arrow
 from gooseguard.data.shards import read_dataset_manifest, shard_paths
 from gooseguard.data.split import SPLITS
-from gooseguard.data.tables import import_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -20,8 +20,9 @@ from gooseguard.core.errors import ConfigError, DataError
 from gooseguard.core.example import Example
 from gooseguard.core.files import replacing, write_whole
 from gooseguard.core.manifest import canonical_json, digest_file
+from gooseguard.data.arrow import import_arrow
 from gooseguard.data.sources.source import Faults, OnFault, SourceRow
-from gooseguard.data.tables import MEDIA, import_arrow, to_record, to_table
+from gooseguard.data.tables import MEDIA, to_record, to_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

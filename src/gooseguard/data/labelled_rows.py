@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gooseguard.data.arrow import import_arrow
 from gooseguard.data.plans import read_plan
 from gooseguard.data.questions import LabelledRow, Medium
 from gooseguard.data.recipe import ORIGINAL
 from gooseguard.data.shards import read_dataset_manifest, shard_paths
-from gooseguard.data.tables import import_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from gooseguard.core.errors import ArtefactError, ConfigError
 from gooseguard.core.taxonomy import nearest
+from gooseguard.data.arrow import import_arrow
 from gooseguard.data.recipe import ORIGINAL
-from gooseguard.data.tables import import_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,6 +18,7 @@ import numpy as np
 
 from gooseguard.core.content import Modality
 from gooseguard.core.errors import ContentError
+from gooseguard.core.files import new_folder
 from gooseguard.core.scorer import Span
 from gooseguard.data.batches import raw_path, read_table, write_table
 from gooseguard.data.cleaning import CleanConfig, clean, move_spans
@@ -73,11 +72,8 @@ def prepare(task: PrepareTask) -> dict[str, Any]:
     work = Path(task.work)
     folder = prepared_path(work, task.batch)
     if not folder.is_dir():
-        partial_folder = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        partial_folder.mkdir(parents=True)
-        _prepare(task, work, partial_folder)
-        partial_folder.replace(folder)
+        with new_folder(folder) as new:
+            _prepare(task, work, new)
     # Its rows are kept cleaned.
     raw_path(work, task.batch).unlink(missing_ok=True)
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))

@@ -8,9 +8,7 @@ A dataset folder holds `manifest.json` (kind `dataset`) and, for each split, sha
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,13 +18,14 @@ import numpy.typing as npt
 
 from gooseguard.core.content import Modality
 from gooseguard.core.errors import ArtefactError, ConfigError, DataError
+from gooseguard.core.files import new_folder
 from gooseguard.core.manifest import Manifest, digest_file, read_manifest, write_manifest
 from gooseguard.core.scorer import Span
+from gooseguard.data.arrow import import_arrow
 from gooseguard.data.dedup import content_key
 from gooseguard.data.plans import read_plan
 from gooseguard.data.recipe import ORIGINAL
 from gooseguard.data.split import SPLITS
-from gooseguard.data.tables import import_arrow as _import_pyarrow
 from gooseguard.data.tables import to_example
 
 if TYPE_CHECKING:
@@ -108,10 +107,8 @@ def write_shards(
     """
     if folder.exists():
         raise ConfigError(f"dataset {folder.name}: exists already; remove it or name another folder")
-    parquet = _import_pyarrow("pyarrow.parquet")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
+    parquet = import_arrow("pyarrow.parquet")
+    with new_folder(folder) as partial:
         for split in SPLITS:
             of_split = rows.get(split, ())
             # An empty split has a shard too: a missing one means a damaged folder.
@@ -130,9 +127,6 @@ def write_shards(
             facts=dict(facts),
         )
         write_manifest(partial, manifest)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
@@ -144,7 +138,7 @@ def read_split(folder: Path, split: str) -> Iterator[DatasetRow]:
         ConfigError: `split` is unknown, or pyarrow is not installed.
         DataError: a row holds what no content can.
     """
-    parquet = _import_pyarrow("pyarrow.parquet")
+    parquet = import_arrow("pyarrow.parquet")
     for path in shard_paths(folder, split):
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=4096):
             for row in batch.to_pylist():
@@ -165,14 +159,14 @@ def read_columns(folder: Path, split: str, categories: Sequence[str], plan: str 
         ConfigError: `split` is unknown, or pyarrow is not installed.
         DataError: a row is not one text.
     """
-    parquet = _import_pyarrow("pyarrow.parquet")
+    parquet = import_arrow("pyarrow.parquet")
     columns = ["id", "parts", "labels", "source", "language"]
-    table = _import_pyarrow().concat_tables(
+    table = import_arrow().concat_tables(
         [parquet.read_table(path, columns=columns) for path in shard_paths(folder, split)]
     )
     drawn = read_plan(folder, plan, read_dataset_manifest(folder).files) if split == "train" else None
     if drawn is not None:
-        table = table.take(_import_pyarrow().array(drawn))
+        table = table.take(import_arrow().array(drawn))
     table = table.combine_chunks()
     if table.num_rows == 0:
         return DatasetColumns([], [], np.full((0, len(categories)), np.nan, np.float32), [], [])
@@ -218,7 +212,7 @@ def shard_paths(folder: Path, split: str) -> list[Path]:
 
 
 def _schema() -> pa.Schema:
-    arrow = _import_pyarrow()
+    arrow = import_arrow()
     part = arrow.struct(
         [
             ("modality", arrow.string()),
@@ -261,7 +255,7 @@ def _to_table(rows: Sequence[DatasetRow]) -> pa.Table:
         }
         for row in rows
     ]
-    return _import_pyarrow().Table.from_pylist(records, schema=_schema())
+    return import_arrow().Table.from_pylist(records, schema=_schema())
 
 
 def _to_part(part: Part, row_id: str) -> dict[str, str | None]:
@@ -306,7 +300,7 @@ def read_keys_of(folder: Path, split: str) -> Iterator[str]:
     Raises:
         ArtefactError: the folder is no dataset, or not a complete one.
     """
-    parquet = _import_pyarrow("pyarrow.parquet")
+    parquet = import_arrow("pyarrow.parquet")
     for path in shard_paths(folder, split):
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=4096, columns=["parts"]):
             for parts in batch.column(0).to_pylist():

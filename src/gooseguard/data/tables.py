@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 from gooseguard.core.content import Content, Modality, Part
 from gooseguard.core.errors import DataError
 from gooseguard.core.example import Example
-from gooseguard.core.extras import import_extra
+from gooseguard.data.arrow import import_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from types import ModuleType
 
     import pyarrow as pa
 
@@ -32,16 +31,6 @@ MAPS = ("labels", "weights", "votes", "vote_counts")
 
 MEDIA = "media"
 """Folder of the files that parts name, beside the tables."""
-
-
-def import_arrow(module: str = "pyarrow") -> ModuleType:
-    """Import pyarrow, or a module of it.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    arrow: ModuleType = import_extra(module, "datasets need", "data")
-    return arrow
 
 
 def schema() -> pa.Schema:

@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gooseguard.core.files import replacing, write_whole
+from gooseguard.data.arrow import import_arrow
 from gooseguard.data.batches import read_table
 from gooseguard.data.build import merge_labels
 from gooseguard.data.prepare import prepared_path
 from gooseguard.data.split import SPLITS
-from gooseguard.data.tables import import_arrow, merge_records, schema, to_records, to_table
+from gooseguard.data.tables import merge_records, schema, to_records, to_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gooseguard.core.errors import ArtefactError
+from gooseguard.core.files import new_folder
 from gooseguard.models.mod_llava import adapt, load_llava, read_json
 
 if TYPE_CHECKING:
@@ -47,15 +48,12 @@ def merge_llava(base: Path, adapter: Path, output: Path) -> Path:
     dtype = getattr(torch, str(read_json(base / "config.json").get("dtype") or "float32"))
     model, _ = load_llava(base, dtype)
     merged: Any = adapt(model, adapter)
-    partial = output.with_name(f"{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        merged.merge_and_unload().save_pretrained(str(partial))
-        for name in BESIDE:
-            if (base / name).is_file():
-                shutil.copyfile(base / name, partial / name)
-        return partial.replace(output)
+        with new_folder(output) as folder:
+            merged.merge_and_unload().save_pretrained(str(folder))
+            for name in BESIDE:
+                if (base / name).is_file():
+                    shutil.copyfile(base / name, folder / name)
     except OSError as error:
         raise ArtefactError(f"{output}: cannot be written ({type(error).__name__}: {error})") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return output

@@ -16,6 +16,7 @@ from torch.nn import functional
 from gooseguard.codec.image import prepare, read_frames, read_preprocessing
 from gooseguard.codec.visual_layout import ImagePlace
 from gooseguard.core.errors import ContentError, DataError
+from gooseguard.core.files import new_folder
 from gooseguard.core.manifest import canonical_json, digest_file
 from gooseguard.data.llava import read_llava
 from gooseguard.models.mod_llava import ADAPTER_FILE, load_llava
@@ -178,10 +179,9 @@ def _features(llava: Any, images: Sequence[Path], preparation: Preprocessing) ->
 
 
 def _write(adapted: Any, base: Path, folder: Path) -> None:  # noqa: ANN401  (as above)
-    """Write peft's folder: beside, then renamed; its config names the base's folder on this disk."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    adapted.save_pretrained(str(partial))
-    path = partial / ADAPTER_FILE
-    table = json.loads(path.read_text("utf-8")) | {"base_model_name_or_path": str(base.resolve())}
-    path.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", "utf-8")
-    partial.replace(folder)
+    """Write peft's folder; its config names the base's folder on this disk."""
+    with new_folder(folder) as new:
+        adapted.save_pretrained(str(new))
+        path = new / ADAPTER_FILE
+        table = json.loads(path.read_text("utf-8")) | {"base_model_name_or_path": str(base.resolve())}
+        path.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", "utf-8")

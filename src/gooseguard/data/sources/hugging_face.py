@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gooseguard.core.errors import ConfigError, DataError
+from gooseguard.data.arrow import import_arrow
 from gooseguard.data.sources.delimited import check_columns
 from gooseguard.data.sources.json_lines import flatten
 from gooseguard.data.sources.media_files import check_part, read_part
-from gooseguard.data.sources.parquet import NOT_UTF8, import_arrow, rows_of
+from gooseguard.data.sources.parquet import NOT_UTF8, rows_of
 from gooseguard.data.sources.source import Source
 from gooseguard.data.sources.spec import Record, needed_spec
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gooseguard.core.extras import import_extra
+from gooseguard.data.arrow import import_arrow
 from gooseguard.data.sources.delimited import check_columns
 from gooseguard.data.sources.files import find_files, walk
 from gooseguard.data.sources.json_lines import flatten
@@ -17,7 +17,6 @@ from gooseguard.data.sources.spec import Record, needed_spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from types import ModuleType
 
     import pyarrow as pa
 
@@ -32,16 +31,6 @@ BATCH_ROWS = 2048
 
 NOT_UTF8 = "holds text that is not UTF-8; write the file again"
 """What is wrong with a row that Arrow's format does not allow."""
-
-
-def import_arrow(module: str = "pyarrow") -> ModuleType:
-    """Import pyarrow, or a module of it.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    arrow: ModuleType = import_extra(module, "reading this source needs", "data")
-    return arrow
 
 
 class ParquetShards:
