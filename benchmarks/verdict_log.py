@@ -55,7 +55,7 @@ async def measure(url: str, n_callers: int, *, flush: bool) -> tuple[float, floa
         number = caller << 32
         while time.perf_counter() < end:
             begin = time.perf_counter()
-            await log.append([make_entry(number)])
+            await log.append([make_entry(number)], is_alone=n_callers == 1)
             waits.append(time.perf_counter() - begin)
             number += 1
 
