@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "arrays.h"
 #include "bindings.h"
 #include "held.h"
 
@@ -69,15 +70,6 @@ void make(HeldBackbone* place, const nb::dict& config, const nb::dict& tensors, 
   HeldBackbone held{HeldTensors(tensors), nullptr};
   held.backbone = std::make_unique<Backbone>(to_config(config), held.tensors.views, isa);
   new (place) HeldBackbone(std::move(held));
-}
-
-// An array of `shape` that owns its memory, holding `values`.
-Floats to_array(std::vector<float> values, std::vector<std::size_t> shape) {
-  auto owned = std::make_unique<std::vector<float>>(std::move(values));
-  float* data = owned->data();
-  const nb::capsule owner(owned.release(),
-                          [](void* vector) noexcept { delete static_cast<std::vector<float>*>(vector); });
-  return Floats(data, shape.size(), shape.data(), owner);
 }
 
 std::vector<Floats> run(const HeldBackbone& held, const std::vector<Tokens>& tokens, const std::vector<Pool*>& pools,
@@ -155,14 +147,7 @@ Pool pool_of(const Flat<float>& last, const Flat<double>& total, const Flat<floa
           {to_vector(attention_shift), to_vector(wkv), to_vector(ffn_shift)}};
 }
 
-nb::ndarray<nb::numpy, double> total(const Pool& pool) {
-  auto owned = std::make_unique<std::vector<double>>(pool.total);
-  double* data = owned->data();
-  const std::size_t n = owned->size();
-  const nb::capsule owner(owned.release(),
-                          [](void* vector) noexcept { delete static_cast<std::vector<double>*>(vector); });
-  return nb::ndarray<nb::numpy, double>(data, {n}, owner);
-}
+nb::ndarray<nb::numpy, double> total(const Pool& pool) { return to_array(pool.total, {pool.total.size()}); }
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "arrays.h"
 #include "bindings.h"
 #include "gooseguard/errors.h"
 
@@ -36,9 +37,7 @@ nb::ndarray<nb::numpy, double> scores(const Heads& self, const Input<float, 2>& 
   if (added.shape(0) != n || added.shape(1) != K) {
     throw EngineError("heads: features or logits are of another model");
   }
-  auto* const values = new std::vector<double>(self.scores(span_of(features), span_of(added)));
-  const nb::capsule owner(values, [](void* pointer) noexcept { delete static_cast<std::vector<double>*>(pointer); });
-  return nb::ndarray<nb::numpy, double>(values->data(), {n, K}, owner);
+  return to_array(self.scores(span_of(features), span_of(added)), {n, K});
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 // NgramTables for Python.
 #include "gooseguard/ngram_tables.h"
 
-#include <initializer_list>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "arrays.h"
 #include "bindings.h"
 #include "held.h"
 
@@ -35,12 +35,6 @@ void add(const HeldNgrams& self, const Input<std::int32_t, 1>& ids, std::int64_t
          const Counts& sketches) {
   self.tables.add({ids.data(), ids.size()}, previous, span_of(sums, self.tables.n_categories()),
                   span_of(sketches, NgramTables::kSlots));
-}
-
-nb::ndarray<nb::numpy, float> to_array(std::vector<float> values, std::initializer_list<std::size_t> shape) {
-  auto* const kept = new std::vector<float>(std::move(values));
-  const nb::capsule owner(kept, [](void* pointer) noexcept { delete static_cast<std::vector<float>*>(pointer); });
-  return nb::ndarray<nb::numpy, float>(kept->data(), shape, owner);
 }
 
 // The logits of whole texts, (n, K).

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "arrays.h"
 #include "bindings.h"
 #include "held.h"
 #include "texts.h"
@@ -31,9 +32,7 @@ std::tuple<nb::ndarray<nb::numpy, double>, Array<std::uint8_t>> score(const Text
     found = self.score(views);
   }
   const std::size_t n = views.size(), K = self.n_categories();
-  auto* const values = new std::vector<double>(std::move(found.scores));
-  const nb::capsule owner(values, [](void* pointer) noexcept { delete static_cast<std::vector<double>*>(pointer); });
-  return {nb::ndarray<nb::numpy, double>(values->data(), {n, K}, owner), to_array(std::move(found.is_visible))};
+  return {to_array(std::move(found.scores), {n, K}), to_array(std::move(found.is_visible))};
 }
 
 }  // namespace

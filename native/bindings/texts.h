@@ -1,27 +1,27 @@
 // Python strings and bytes as views without a copy, and results as arrays.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 
+#include "arrays.h"
 #include "gooseguard/text_view.h"
 
 namespace gooseguard::bindings {
 
 template <typename T>
-using Array = nanobind::ndarray<nanobind::numpy, T, nanobind::ndim<1>, nanobind::c_contig>;
+using Array = nanobind::ndarray<nanobind::numpy, T>;
 
-// Hand a vector over to Python as an array that owns it.
+// An array of one axis.
 template <typename T>
 Array<T> to_array(std::vector<T> values) {
-  auto* const kept = new std::vector<T>(std::move(values));
-  nanobind::capsule owner(kept, [](void* pointer) noexcept { delete static_cast<std::vector<T>*>(pointer); });
-  return Array<T>(kept->data(), {kept->size()}, owner);
+  const std::size_t n = values.size();
+  return to_array(std::move(values), {n});
 }
 
 // A Python list of ids; the general conversion takes more than twice as long.

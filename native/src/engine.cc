@@ -255,8 +255,9 @@ std::vector<float> Backbone::features(std::span<const std::int32_t> ids, std::sp
   std::vector<float> values(pools.size() * 3 * implementation_->width());
   auto out = values.begin();
   for (const Pool& pool : pools) {
-    for (const std::vector<float>& part : {pool.last, pool.mean(), pool.maximum}) {
-      out = std::copy(part.begin(), part.end(), out);
+    const std::vector<float> mean = pool.mean();
+    for (const std::vector<float>* part : {&pool.last, &mean, &pool.maximum}) {
+      out = std::copy(part->begin(), part->end(), out);
     }
   }
   return values;
