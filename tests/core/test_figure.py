@@ -27,7 +27,7 @@ def test_size_and_style(tmp_path):
     draw(tmp_path / "a.png", dpi=50)
     # Width and height of a PNG's header.
     assert (tmp_path / "a.png").read_bytes()[16:24] == (100).to_bytes(4, "big") + (50).to_bytes(4, "big")
-    with drawing(tmp_path / "b.png", (2, 1), font_size=7, axes_labelcolor="red"):
+    with drawing(tmp_path / "b.png", (2, 1), style={"font.size": 7, "axes.labelcolor": "red"}):
         assert matplotlib.rcParams["font.size"] == 7
         assert matplotlib.rcParams["axes.labelcolor"] == "red"
     assert dict(matplotlib.rcParams) == before

@@ -12,7 +12,7 @@ from gooseguard.core.extras import import_extra
 from gooseguard.core.files import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -44,7 +44,7 @@ def drawing(
     size: tuple[float, float],
     *,
     dpi: int = 160,
-    **style: Any,  # noqa: ANN401  (whatever matplotlib takes)
+    style: Mapping[str, object] | None = None,
 ) -> Iterator[Any]:
     """Give a figure of matplotlib to draw on; it is written when the block ends well.
 
@@ -52,14 +52,13 @@ def drawing(
         path: `.png` or `.svg`, which picks the format; replaced, whole or not at all.
         size: width and height in inches.
         dpi: dots an inch of a PNG.
-        style: further entries of matplotlib's `rcParams`, with "_" for ".".
+        style: further entries of matplotlib's `rcParams`.
 
     Raises:
         ConfigError: matplotlib is not installed.
         OSError: the file cannot be written.
     """
-    own = {name.replace("_", "."): value for name, value in style.items()}
-    with import_extra("matplotlib", "figures need").rc_context(STYLE | own):
+    with import_extra("matplotlib", "figures need").rc_context({**STYLE, **(style or {})}):
         # An opaque white card stays legible on a dark page.
         figure = import_extra("matplotlib.figure", "figures need").Figure(
             figsize=size, facecolor="white", layout="constrained"

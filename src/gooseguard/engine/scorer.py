@@ -177,8 +177,9 @@ class TextScorer:
         A content with a part that is no text, or whose text is empty or shows nothing, gives a `ScoreError`.
         """
         sizes = [sum([len(part.data) for part in content.parts]) for content in contents]
-        limit = min(JOB_BYTES, max(LEAST_JOB_BYTES, -(-sum(sizes) // self.threads)))
-        if len(contents) == 1 or sum(sizes) <= limit:
+        total = sum(sizes)
+        limit = min(JOB_BYTES, max(LEAST_JOB_BYTES, -(-total // self.threads)))
+        if len(contents) == 1 or total <= limit:
             return self._score_job(contents)
         # Longest first: texts of like length pack best, and no worker is left with a long one at the end.
         order = sorted(range(len(contents)), key=lambda number: -sizes[number])

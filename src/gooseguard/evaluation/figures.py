@@ -49,13 +49,13 @@ def _panels(
     ]
     n_lines = max(1, -(-len(shown) // N_COLUMNS))
     style = {
-        "text_color": INK,
-        "axes_labelcolor": INK,
-        "axes_edgecolor": FAINT,
-        "xtick_color": INK,
-        "ytick_color": INK,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": FAINT,
+        "xtick.color": INK,
+        "ytick.color": INK,
     }
-    with drawing(path, (9, 0.7 + 2.35 * n_lines), dpi=DPI, **style) as figure:
+    with drawing(path, (9, 0.7 + 2.35 * n_lines), dpi=DPI, style=style) as figure:
         axes = figure.subplots(n_lines, N_COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
         for panel, k in zip(axes, shown, strict=False):
             panel.set_title(rows.categories[k], fontsize=10, fontweight="bold", loc="left")

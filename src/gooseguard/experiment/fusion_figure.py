@@ -90,7 +90,7 @@ def draw_examples(items: Sequence[Item], path: Path) -> None:
         own = shown.setdefault(item.case.value, [])
         if len(own) < N_SHOWN:
             own.append(item)
-    with drawing(path, (9, 2.1 * len(shown)), font_size=7) as figure:
+    with drawing(path, (9, 2.1 * len(shown)), style={"font.size": 7}) as figure:
         axes = figure.subplots(len(shown), N_SHOWN, squeeze=False)
         for line, case in zip(axes, sorted(shown), strict=True):
             line[0].set_title(f"harm in: {case}", fontsize=9, fontweight="bold", loc="left")

@@ -62,6 +62,11 @@ class Service:
     ids: Iterator[str] = field(default_factory=_request_ids)
     """Of requests, each once."""
 
+    @property
+    def is_alone(self) -> bool:
+        """Tell whoever asks within a request, or a stream, whether no other request is under way."""
+        return self.n_calls <= 1
+
 
 class Api(Protocol):
     """How one API speaks."""

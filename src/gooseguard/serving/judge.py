@@ -101,5 +101,5 @@ async def _log(call: Call, items: Sequence[Item], outcomes: Sequence[Verdict | S
         )
         for place, (item, outcome) in enumerate(zip(items, outcomes, strict=True))
     ]
-    await call.service.hooks.log.append(entries, is_alone=call.service.n_calls == 1)
+    await call.service.hooks.log.append(entries, is_alone=call.service.is_alone)
     call.stages["log"] = time.perf_counter() - begin

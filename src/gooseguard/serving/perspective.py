@@ -136,7 +136,7 @@ async def suggest(call: Call) -> Response:
             community=request.communityId or "",
             suggested=suggested,
         )
-        await call.service.hooks.log.append([entry], is_alone=call.service.n_calls == 1)
+        await call.service.hooks.log.append([entry], is_alone=call.service.is_alone)
     call.stages["log"] = time.perf_counter() - begin
     response = SuggestResponse(
         requestedLanguages=request.languages or msgspec.UNSET,

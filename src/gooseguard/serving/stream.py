@@ -169,7 +169,7 @@ class _Stream:
             policy=policy.name,
             id=session.id,
         )
-        await self.service.hooks.log.append([entry], is_alone=self.service.n_calls <= 1)
+        await self.service.hooks.log.append([entry], is_alone=self.service.is_alone)
         for observer in self.service.hooks.observers:
             observer.judged(verdict, policy.name)
         event = self._event(kind, session)
